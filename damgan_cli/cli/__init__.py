@@ -1,0 +1,62 @@
+"""The command line: ``damgan inpaint | mask | eval | train``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from damgan_cli.cli import console
+from damgan_cli.errors import DamganError, ExitCode
+
+app = typer.Typer(
+    name="damgan",
+    help="Fill holes in photographs with DAM-GAN, make masks, score results, train on your own photos.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from damgan_cli import __version__
+
+        typer.echo(f"damgan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; known errors become a message and exit code 2, never a traceback."""
+    try:
+        app()
+    except DamganError as problem:
+        console.error(problem.message, problem.hint)
+        sys.exit(ExitCode.USAGE)
+    except BrokenPipeError:  # `damgan eval ... | head` is not an error
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+
+
+def _register_commands() -> None:
+    from damgan_cli.cli import eval as eval_command
+    from damgan_cli.cli import inpaint, mask, train
+
+    app.command("inpaint")(inpaint.inpaint)
+    app.command("mask")(mask.mask)
+    app.command("eval")(eval_command.evaluate)
+    app.command("train")(train.train)
+
+
+_register_commands()

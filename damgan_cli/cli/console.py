@@ -1,0 +1,53 @@
+"""Where output goes: results to stdout, everything else to stderr, progress bars only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+stdout = Console(highlight=False)
+stderr = Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """Print one line of information on stderr."""
+    stderr.print(escape(message), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Print one line of warning on stderr."""
+    stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
+def error(message: str, hint: str | None = None) -> None:
+    """Print an error on stderr: what is wrong, and below it what to do."""
+    stderr.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    if hint:
+        stderr.print(f"  {escape(hint)}", soft_wrap=True)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout, plain (no colours, no wrapping)."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """A progress bar on stderr; silent when ``quiet`` or when stderr is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        disable=quiet or not stderr.is_terminal,
+    )

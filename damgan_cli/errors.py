@@ -1,0 +1,55 @@
+"""Errors a user can cause, and the exit codes of the command line."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every ``damgan`` command."""
+
+    OK = 0
+    SOME_FILES_FAILED = 1
+    USAGE = 2
+    """Wrong usage, or bad input found before any work began."""
+    INTERRUPTED = 130
+
+
+class DamganError(Exception):
+    """A known problem: what is wrong, and what to do about it.
+
+    ``cli.main`` prints ``message`` and ``hint`` on stderr and leaves with exit code 2; library callers
+    catch it like any exception. Everything else that escapes is a bug and keeps its traceback.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+class ImageFileError(DamganError):
+    """A photo or mask cannot be read, is not what it should be, or cannot be written."""
+
+
+class MaskError(DamganError):
+    """A mask does not fit its photo, or a mask cannot be made as asked."""
+
+
+class PairingError(DamganError):
+    """Photos and masks (or results and truths) in two folders do not pair one to one."""
+
+
+class WeightsError(DamganError):
+    """Weights cannot be found, fetched, verified or written."""
+
+
+class DeviceError(DamganError):
+    """The device or number type asked for is not available."""
+
+
+class TrainingError(DamganError):
+    """A training cannot start or go on as asked."""
