@@ -1,0 +1,37 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from damgan_cli.cli import main
+
+
+@dataclass
+class Ran:
+    """What a run of the command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def damgan(monkeypatch, capfd):
+    """Run ``damgan ARGS`` in this process, through ``main()`` as a user's shell would."""
+
+    def run(*args: object) -> Ran:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["damgan", *map(str, args)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return run
