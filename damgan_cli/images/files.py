@@ -1,0 +1,300 @@
+"""Image files in and out: list, decode, write atomically, with one clear error for every bad file.
+
+Pillow decodes everything except 16-bit PNG and TIFF, which it silently reduces to 8 bits when they have
+colour; OpenCV reads those.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import uuid
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from damgan_cli.errors import ImageFileError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+EXTENSIONS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+"""Extensions of photos and masks, and the Pillow format that each is written in."""
+
+ORIENTATION = 0x0112
+"""EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
+
+_UNSUPPORTED_MODES = ("I", "F", "LAB", "HSV")
+# What Pillow's decoders raise on malformed files, next to OSError.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+)
+_UNDO_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+# Pillow warns from 89 and refuses from 179 million pixels: a 100 megapixel photo is no attack, so only the
+# refusal is kept. OpenCV would print libtiff's remarks on stderr.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+cv2.setLogLevel(0)  # type: ignore[attr-defined]  # missing in OpenCV's stubs
+
+
+class MaskWarning(UserWarning):
+    """A mask is readable but probably not what its owner thinks."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file, its pixels turned as they are *stored* (before EXIF orientation)."""
+
+    image: Image.Image
+    """Header, metadata and, for files of up to 8 bits per channel, the pixels."""
+    deep: NDArray[np.uint16] | None
+    """Pixels of a 16-bit file: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA."""
+    orientation: int
+    """EXIF orientation, 1–8."""
+
+
+# ------------------------------------------------------------------------------------------ listing
+def list_images(folder: Path) -> list[Path]:
+    """All photos under ``folder``, at any depth, sorted by relative path; hidden files are left out.
+
+    Raises ImageFileError if ``folder`` is no readable folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        kind = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise ImageFileError(f"The folder {folder} {kind}.")
+    found = [
+        Path(root, name)
+        for root, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+    ]
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+# ------------------------------------------------------------------------------------------ reading
+def decode(path: Path) -> Decoded:
+    """Read a JPEG, PNG, WebP, TIFF or BMP file (of an animated or multi-page one, the first picture).
+
+    Raises ImageFileError if the file is missing, empty, truncated, no image, or has more pixels than Pillow
+    takes for a decompression bomb.
+    """
+    path = Path(path)
+    image = open_header(path)
+    try:
+        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = orientation if orientation in range(1, 9) else 1
+        deep = _decode_16_bit(path, image) if bits_per_sample(image, path) == 16 else None
+        turned_by_pillow = image.format == "TIFF" and orientation != 1
+        image.load()
+        if turned_by_pillow and deep is None:
+            info, form = image.info, image.format
+            image = image.transpose(_UNDO_TURN[orientation])
+            image.info, image.format = info, form
+    except _DECODER_ERRORS as problem:
+        raise ImageFileError(
+            f"{path} is truncated or damaged ({problem}).", "Export or download it again, or leave it out."
+        ) from None
+    except MemoryError:
+        raise ImageFileError(f"{path} ({image.width}x{image.height}) does not fit in memory.") from None
+    return Decoded(image, deep, orientation)
+
+
+def open_header(path: Path) -> Image.Image:
+    """Open ``path`` with Pillow without decoding its pixels. Raises ImageFileError, see `decode`."""
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise ImageFileError(f"{path} is a folder, not an image file.")
+        if size == 0:
+            raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")
+        return Image.open(path, formats=sorted(set(EXTENSIONS.values())))
+    except FileNotFoundError:
+        raise ImageFileError(f"{path} does not exist.") from None
+    except PermissionError:
+        raise ImageFileError(f"{path} may not be read (permission denied).") from None
+    except UnidentifiedImageError:
+        raise ImageFileError(
+            f"{path} is not an image that can be read.", "Use a JPEG, PNG, WebP, TIFF or BMP file."
+        ) from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ImageFileError(
+            f"{path} has more than {limit:.0f} million pixels, Pillow's limit against decompression bombs.",
+            "If you trust the file, cut it into smaller photos.",
+        ) from None
+    except _DECODER_ERRORS as problem:
+        raise ImageFileError(f"{path} cannot be opened ({problem}).") from None
+
+
+def bits_per_sample(image: Image.Image, path: Path) -> int:
+    """Bits per channel of a file opened by `open_header`, read from its header (Pillow does not tell)."""
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            return file.read(25)[24]  # signature 8, chunk head 8, width 4, height 4, then the bit depth
+    if image.format == "TIFF":
+        return int(max(image.tag_v2.get(258, (1,))))  # type: ignore[attr-defined]
+    return 1 if image.mode == "1" else 8
+
+
+def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
+    if image.format == "TIFF" and (photometric := image.tag_v2.get(262)) not in (1, 2):  # type: ignore[attr-defined]
+        raise ImageFileError(
+            f"{path} is a 16-bit TIFF in a colour space that is not supported (photometric {photometric}).",
+            "Convert it to 16-bit gray or RGB.",
+        )
+    data = path.read_bytes()
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16 or decoded.shape[1::-1] != image.size:
+        raise ValueError("its 16-bit pixels cannot be decoded")
+    pixels = decoded.astype(np.uint16, copy=False)
+    if pixels.ndim == 2:
+        return pixels
+    if image.format == "PNG" and data[25] == 4:  # gray with alpha, which OpenCV spreads over four channels
+        return pixels[..., [0, 3]]
+    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
+
+
+def display(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
+    """Turn stored pixels (H, W, ...) as EXIF ``orientation`` asks for."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def store(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
+    """Turn displayed pixels (H, W, ...) back; the inverse of `display`."""
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels)
+
+
+def rgb_pixels(decoded: Decoded, path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 of a decoded file, turned as stored; alpha is dropped, 16 bits are scaled to 8."""
+    if decoded.deep is not None:
+        deep = decoded.deep
+        pixels = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)  # exact inverse of 8 bits * 257
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+    if decoded.image.mode in _UNSUPPORTED_MODES or decoded.image.mode.startswith("I;"):
+        raise ImageFileError(
+            f"{path} has pixels of a kind that is not supported (Pillow mode {decoded.image.mode}).",
+            "Convert it to 8-bit or 16-bit gray or RGB.",
+        )
+    return np.asarray(decoded.image.convert("RGB"))
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """Read a photo for training or scoring: (H, W, 3) uint8, 0–255, upright.
+
+    EXIF orientation is applied, alpha dropped, 16 bits scaled to 8, gray repeated. Raises ImageFileError.
+    """
+    path = Path(path)
+    decoded = decode(path)
+    return display(rgb_pixels(decoded, path), decoded.orientation)
+
+
+def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
+    """Read a mask of any image mode: (H, W) bool, True (white, > 127) = hole, upright.
+
+    Colours count by luminance, transparent pixels as black. A mask with other values than 0 and 255 (a JPEG,
+    or labels 0 and 1) is thresholded and draws one MaskWarning. Raises ImageFileError.
+    """
+    path = Path(path)
+    decoded = decode(path)
+    gray: NDArray[np.uint8] = cv2.cvtColor(rgb_pixels(decoded, path), cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
+    if decoded.deep is None and (decoded.image.has_transparency_data):
+        alpha = np.asarray(decoded.image.convert("RGBA").getchannel("A"))
+        gray = (gray.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    elif decoded.deep is not None and decoded.deep.ndim == 3 and decoded.deep.shape[2] in (2, 4):
+        gray = (gray.astype(np.uint32) * decoded.deep[..., -1] // 65535).astype(np.uint8)
+    gray = display(gray, decoded.orientation)
+    between = int(np.count_nonzero((gray > 0) & (gray < 255)))
+    if between:
+        warnings.warn(
+            f"the mask {path} is not black and white only ({between / gray.size:.1%} of it lies between, "
+            f"its brightest value is {int(gray.max())}): values above 127 are taken as hole",
+            MaskWarning,
+            stacklevel=2,
+        )
+    return np.not_equal(gray > 127, invert)
+
+
+# ------------------------------------------------------------------------------------------ writing
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to a temporary name beside ``path``, then rename: the file is there whole or not at all.
+
+    Missing folders are made. Raises ImageFileError if the folder or file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except (FileExistsError, NotADirectoryError):
+        raise ImageFileError(
+            f"Cannot write {path}: a file stands where the folder {path.parent} is needed.",
+            "Choose another output folder, or move that file away.",
+        ) from None
+    except OSError as problem:
+        raise ImageFileError(
+            f"Cannot write {path} ({problem.strerror or problem}).", "Choose another output place."
+        ) from None
+    finally:  # also on Ctrl-C
+        if path.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def write_png(path: Path, array: NDArray[np.generic]) -> None:
+    """Write a mask, sheet or attention map as PNG, atomically.
+
+    ``array`` is (H, W) or (H, W, 3) uint8, or (H, W) bool, written as 0 / 255.
+    Raises ImageFileError.
+    """
+    pixels = array.astype(np.uint8) * 255 if array.dtype == np.bool_ else array
+    if pixels.dtype != np.uint8:
+        raise TypeError(f"write_png takes uint8 or bool pixels, not {pixels.dtype}")
+    buffer = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
