@@ -1,0 +1,163 @@
+"""Mask generators: shapes, ratios, distributions, and the same bytes for the same seed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from damgan_cli.errors import MaskError
+from damgan_cli.images.masks import MASK_KINDS, make_mask, mask_rng
+
+RANDOM_KINDS = ["box", "freeform", "irregular"]
+BINS = [(0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)]
+
+
+def hole_ratio(mask):
+    return np.count_nonzero(mask) / mask.size
+
+
+def touches_border(mask):
+    return bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
+
+
+@pytest.mark.parametrize("kind", MASK_KINDS)
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 200), (64, 96), (128, 128), (129, 67)])
+def test_shape_type_and_values(kind, height, width):
+    mask = make_mask(kind, height, width, mask_rng(0, 0))
+    assert mask.shape == (height, width)
+    assert mask.dtype == np.uint8
+    assert mask.flags.c_contiguous
+    assert set(np.unique(mask)) <= {0, 255}
+    assert mask.any()
+
+
+def test_center_is_the_papers_square():
+    mask = make_mask("center", 128, 128, mask_rng(0, 0))
+    expected = np.zeros((128, 128), np.uint8)
+    expected[32:96, 32:96] = 255
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("kind", RANDOM_KINDS)
+def test_same_seed_same_bytes_and_other_index_other_bytes(kind):
+    first = make_mask(kind, 90, 70, mask_rng(7, 3))
+    np.testing.assert_array_equal(first, make_mask(kind, 90, 70, mask_rng(7, 3)))
+    assert (first != make_mask(kind, 90, 70, mask_rng(7, 4))).any()
+    assert (first != make_mask(kind, 90, 70, mask_rng(8, 3))).any()
+
+
+def test_streams_of_seed_and_index_do_not_overlap():
+    draws = {mask_rng(seed, index).random() for seed in range(5) for index in range(5)}
+    assert len(draws) == 25
+
+
+@pytest.mark.parametrize("kind", RANDOM_KINDS)
+@pytest.mark.parametrize("ratio", [*BINS, (0.25, 0.25), (0.6, 0.9)])
+def test_ratio_is_met_and_spread_over_the_range(kind, ratio):
+    ratios = [hole_ratio(make_mask(kind, 64, 64, mask_rng(1, i), ratio=ratio)) for i in range(40)]
+    assert min(ratios) >= ratio[0]
+    assert max(ratios) <= ratio[1]
+    assert np.mean(ratios) == pytest.approx(sum(ratio) / 2, abs=0.15 * (ratio[1] - ratio[0]) + 1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(RANDOM_KINDS),
+    height=st.integers(1, 80),
+    width=st.integers(1, 80),
+    low=st.floats(0, 0.7),
+    span=st.floats(0, 0.2),
+    seed=st.integers(0, 2**32),
+)
+def test_ratio_is_met_or_refused_never_missed(kind, height, width, low, span, seed):
+    pixels = height * width
+    try:
+        mask = make_mask(kind, height, width, mask_rng(seed, 0), ratio=(low, low + span))
+    except MaskError:
+        # Only where no whole number of pixels lies in the range.
+        assert np.floor((low + span) * pixels + 1e-6) < max(1, np.ceil(low * pixels - 1e-6))
+        return
+    assert low * pixels - 1e-6 <= np.count_nonzero(mask) <= (low + span) * pixels + 1e-6
+
+
+def test_irregular_covers_the_six_bins_evenly_without_a_ratio():
+    ratios = [hole_ratio(make_mask("irregular", 64, 64, mask_rng(2, i))) for i in range(600)]
+    counts = np.histogram(ratios, [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])[0]
+    assert counts.sum() == 600
+    assert counts.min() > 60
+
+
+def test_irregular_leaves_the_border_free_in_half_of_the_masks():
+    masks = [make_mask("irregular", 100, 100, mask_rng(3, i), ratio=(0.2, 0.5)) for i in range(200)]
+    free = [not (m[:10].any() or m[-10:].any() or m[:, :10].any() or m[:, -10:].any()) for m in masks]
+    assert 0.35 < np.mean(free) < 0.65
+    assert np.mean([touches_border(m) for m in masks]) > 0.35
+
+
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_freeform_has_the_ratio_of_deepfill_at_every_size(size):
+    # DeepFillv2's own generator measured at its native 256 px: mean 0.150, 31 % of masks below 0.1.
+    ratios = np.array([hole_ratio(make_mask("freeform", size, size, mask_rng(4, i))) for i in range(600)])
+    assert ratios.mean() == pytest.approx(0.150, abs=0.015)
+    assert (ratios < 0.1).mean() == pytest.approx(0.31, abs=0.07)
+    assert (ratios > 0.4).mean() < 0.05
+
+
+def test_freeform_strokes_run_in_both_directions():
+    # Unflipped strokes all run to the right, which would leave the left half emptier.
+    masks = np.stack([make_mask("freeform", 64, 64, mask_rng(5, i)) > 0 for i in range(800)])
+    left, right = masks[:, :, :32].mean(), masks[:, :, 32:].mean()
+    top, bottom = masks[:, :32].mean(), masks[:, 32:].mean()
+    assert left / right == pytest.approx(1, abs=0.12)
+    assert top / bottom == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize("kind", RANDOM_KINDS)
+def test_strokes_scale_with_the_image(kind):
+    def widest(size):
+        distances = [
+            cv2.distanceTransform(
+                np.pad(make_mask(kind, size, size, mask_rng(6, i), ratio=(0.2, 0.3)), 1), cv2.DIST_C, 3
+            )
+            for i in range(60)
+        ]
+        return np.mean([d.max() for d in distances]) / size
+
+    assert widest(256) == pytest.approx(widest(64), rel=0.25)
+
+
+def test_boxes_are_rectangles():
+    for i in range(20):
+        mask = make_mask("box", 100, 100, mask_rng(8, i))
+        # A union of at most four rectangles has at most four parts, each with a straight top edge.
+        count, _ = cv2.connectedComponents(mask)
+        assert 1 <= count - 1 <= 4
+        assert 0.01 <= hole_ratio(mask) <= 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"kind": "blob"}, "no mask kind 'blob'"),
+        ({"height": 0}, "8x0"),
+        ({"ratio": (0.3, 0.2)}, "0.3 to 0.2"),
+        ({"ratio": (-0.1, 0.2)}, "-0.1 to 0.2"),
+        ({"ratio": (0.5, 1.2)}, "0.5 to 1.2"),
+        ({"ratio": (float("nan"), 0.2)}, "impossible"),
+        ({"ratio": (0.101, 0.102)}, "64 pixels"),
+        ({"kind": "center", "ratio": (0.1, 0.2)}, "fixed hole ratio"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(arguments, words):
+    call = {"kind": "irregular", "height": 8, "width": 8} | arguments
+    with pytest.raises(MaskError, match=words):
+        make_mask(call.pop("kind"), call.pop("height"), call.pop("width"), mask_rng(0, 0), **call)
+
+
+def test_a_ratio_out_of_reach_is_an_error_after_bounded_effort():
+    # The corners of a box mask are filled only by a box that is placed exactly there.
+    with pytest.raises(MaskError, match="not reached"):
+        make_mask("box", 256, 256, mask_rng(0, 0), ratio=(1, 1))
