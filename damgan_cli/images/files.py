@@ -65,7 +65,7 @@ _UNDO_TURN = {
 # Pillow warns from 89 and refuses from 179 million pixels: a 100 megapixel photo is no attack, so only the
 # refusal is kept. OpenCV would print libtiff's remarks on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-cv2.setLogLevel(0)  # type: ignore[attr-defined]  # missing in OpenCV's stubs
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class MaskWarning(UserWarning):
