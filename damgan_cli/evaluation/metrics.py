@@ -115,11 +115,11 @@ def _ssim_map(result: Image, truth: Image) -> NDArray[np.float64]:
         )
 
     def mean(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-        blurred: NDArray[np.float64] = cv2.GaussianBlur(plane, (_WINDOW, _WINDOW), _SIGMA)
-        return blurred[_CROP:-_CROP, _CROP:-_CROP]
+        blurred = cv2.GaussianBlur(plane, (_WINDOW, _WINDOW), _SIGMA)
+        return np.asarray(blurred[_CROP:-_CROP, _CROP:-_CROP], np.float64)
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    total = np.zeros((height - 2 * _CROP, width - 2 * _CROP))
+    total: NDArray[np.float64] = np.zeros((height - 2 * _CROP, width - 2 * _CROP))
     for channel in range(channels):  # one by one, which keeps the memory of large photos in bounds
         x = result[:, :, channel].astype(np.float64)
         y = truth[:, :, channel].astype(np.float64)
@@ -128,7 +128,7 @@ def _ssim_map(result: Image, truth: Image) -> NDArray[np.float64]:
         covariance = mean(x * y) - mean_x * mean_y
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         total += luminance * (2 * covariance + c2) / (variances + c2)
-    return total / channels
+    return np.asarray(total / channels)
 
 
 def _mean_ssim(similarity: NDArray[np.float64], mask: NDArray[Any] | None) -> float:

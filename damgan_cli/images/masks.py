@@ -32,10 +32,12 @@ MASK_KINDS: dict[str, str] = {
     "freeform": "brush strokes as in DeepFillv2 (15 % on average)",
     "irregular": "strokes, outlines, scratches and specks of chosen ratio, as the NVIDIA irregular masks",
     "box": "one to four random rectangles",
+    "outpaint": "a strip along one random side, 10 to 50 % of the image",
 }
 
 HOLE = 255
 _IRREGULAR_RATIO = (0.01, 0.6)  # the span of the six NVIDIA bins
+_OUTPAINT_RATIO = (0.1, 0.5)
 _MAX_STROKES = 2000
 
 
@@ -56,8 +58,9 @@ def make_mask(
 
     ``kind`` is a name in ``MASK_KINDS``; ``height`` and ``width`` are >= 1 px. ``ratio`` is the (lowest,
     highest) hole fraction, within [0, 1]: the fraction is drawn uniformly between the two and met to the
-    pixel (strokes are added until it is reached, the last is cut), with at least one hole pixel. Without it
-    each kind follows its own distribution; ``irregular`` is uniform over 0.01-0.6.
+    pixel (strokes are added until it is reached, the last is cut; ``outpaint`` goes by whole lines), with
+    at least one hole pixel. Without it each kind follows its own distribution: ``irregular`` is uniform over
+    0.01-0.6, ``outpaint`` over 0.1-0.5.
 
     Returns (height, width) uint8, 0 known and 255 hole. Raises MaskError for an unknown kind, an impossible
     size or ratio, and ``center`` with a ratio.
@@ -74,6 +77,8 @@ def make_mask(
         return _center(height, width)
     if kind == "irregular":
         return _irregular(height, width, rng, ratio or _IRREGULAR_RATIO)
+    if kind == "outpaint":
+        return _outpaint(height, width, rng, ratio or _OUTPAINT_RATIO)
     stroke, most = (_brush_stroke, 3) if kind == "freeform" else (_box, 4)
     mask = np.zeros((height, width), np.uint8)
     if ratio is None:
@@ -89,7 +94,7 @@ def make_mask(
 
 
 def _target(pixels: int, ratio: tuple[float, float], rng: np.random.Generator) -> int:
-    """Draw the number of hole pixels of a mask of ``pixels`` pixels."""
+    """Draw how many of ``pixels`` pixels (or lines of pixels) become hole."""
     low, high = ratio
     if not 0 <= low <= high <= 1:
         raise MaskError(
@@ -100,7 +105,7 @@ def _target(pixels: int, ratio: tuple[float, float], rng: np.random.Generator) -
     most = math.floor(high * pixels + 1e-6)
     if least > most:
         raise MaskError(
-            f"No mask of {pixels} pixels has a hole ratio between {low:g} and {high:g}.",
+            f"No whole number of {pixels} pixels makes a hole ratio between {low:g} and {high:g}.",
             "Widen the ratio or make the mask larger.",
         )
     return min(most, max(least, round((low + (high - low) * rng.random()) * pixels)))
@@ -130,6 +135,15 @@ def _center(height: int, width: int) -> Mask:
     tall, wide = max(1, height // 2), max(1, width // 2)
     top, left = (height - tall) // 2, (width - wide) // 2
     mask[top : top + tall, left : left + wide] = HOLE
+    return mask
+
+
+def _outpaint(height: int, width: int, rng: np.random.Generator, ratio: tuple[float, float]) -> Mask:
+    """Strip along one side, for photos that are to grow."""
+    mask = np.zeros((height, width), np.uint8)
+    quarter_turns = int(rng.integers(0, 4))
+    turned = np.rot90(mask, quarter_turns)  # a view of mask
+    turned[: _target(len(turned), ratio, rng)] = HOLE
     return mask
 
 
@@ -185,59 +199,58 @@ def _irregular(height: int, width: int, rng: np.random.Generator, ratio: tuple[f
     mask = np.zeros((height, width), np.uint8)
     share = target / mask.size
     side = min(height, width)
-    # Median 2.5 % of the side at a ratio of 0.05, 15 % at 0.55, spread by a factor of 2 either way.
-    brush = max(1.0, side * (0.027 + 0.19 * share * share) * 4.5 ** (rng.random() - 0.5))
+    # Median 2.8 % of the side at a ratio of 0.05, growing to 10-20 % at 0.55, spread by a factor of 2.
+    brush = max(1.0, side * (0.028 + 0.165 * share * share) * 4.5 ** (rng.random() - 0.5))
+    places = rng.random((int(rng.integers(1, 5)), 2)).tolist()
 
     def stroke(canvas: Mask, rng: np.random.Generator) -> None:
-        _irregular_stroke(canvas, rng, brush, side)
+        x, y, near, which, dx, dy = rng.random(6).tolist()
+        if near < 0.5:  # things that move are somewhere: every second stroke keeps to a few places
+            x, y = places[int(which * len(places))]
+            x, y = x + 0.4 * (dx - 0.5), y + 0.4 * (dy - 0.5)
+        _irregular_stroke(canvas, rng, x * width, y * height, brush, side)
 
     _paint_until(mask, target, stroke, rng)
     return np.pad(mask, ((margin_y, margin_y), (margin_x, margin_x)))
 
 
-def _irregular_stroke(mask: Mask, rng: np.random.Generator, brush: float, side: int) -> None:
-    """Add one open line, outline, straight edge, cluster of specks or lump, about ``brush`` pixels wide."""
-    height, width = mask.shape
-    kind, x, y, turn, scale = rng.random(5).tolist()
-    x, y, angle = x * width, y * height, turn * 2 * math.pi
-    thickness = max(1, round(brush * (0.6 + 0.8 * rng.random())))
+def _irregular_stroke(
+    mask: Mask, rng: np.random.Generator, x: float, y: float, brush: float, side: int
+) -> None:
+    """Add a line, an outline, a straight edge, some specks or a lump at (x, y), about ``brush`` px wide."""
+    kind, turn, scale, width = rng.random(4).tolist()
+    angle = turn * 2 * math.pi
+    thickness = max(1, round(brush * (0.6 + 0.8 * width)))
     if kind < 0.45:  # a wandering open line
         points = [(x, y)]
-        step = max(1.5 * brush, side * (0.03 + 0.1 * scale))
-        for bend in rng.random(int(rng.integers(2, 9))).tolist():
+        step = max(brush, side * (0.02 + 0.08 * scale))
+        for bend in rng.random(int(rng.integers(2, 12))).tolist():
             angle += 2.4 * (bend - 0.5)
             x, y = x + step * math.cos(angle), y + step * math.sin(angle)
             points.append((x, y))
-        _line(mask, points, thickness, closed=False)
-    elif kind < 0.6:  # the outline of a thing
+        _line(mask, points, thickness)
+    elif kind < 0.65:  # the outline of a thing, a ring of ten corners
         radius = max(1.5 * brush, side * (0.03 + 0.2 * scale * scale))
-        wobble = rng.random(10).tolist()
         points = []
-        for i in range(10):
-            reach = radius * (0.6 + 0.7 * wobble[i])
-            points.append(
-                (x + reach * math.cos(angle + i * math.pi / 5), y + reach * math.sin(angle + i * math.pi / 5))
-            )
-        _line(mask, points, thickness, closed=True)
-    elif kind < 0.7:  # a straight edge
+        for wobble in rng.random(10).tolist():
+            reach = radius * (0.6 + 0.7 * wobble)
+            angle += math.pi / 5
+            points.append((x + reach * math.cos(angle), y + reach * math.sin(angle)))
+        _line(mask, [*points, points[0]], thickness)
+    elif kind < 0.75:  # a straight edge
         length = side * (0.2 + scale)
-        _line(
-            mask,
-            [(x, y), (x + length * math.cos(angle), y + length * math.sin(angle))],
-            thickness,
-            closed=False,
-        )
-    elif kind < 0.85:  # specks, squares because the brush that widened them was one
-        spread = side * (0.05 + 0.15 * scale)
+        _line(mask, [(x, y), (x + length * math.cos(angle), y + length * math.sin(angle))], thickness)
+    elif kind < 0.9:  # specks, squares because the brush that widened them was one
+        spread = side * (0.1 + 0.3 * scale)
         speck = max(1, round(thickness * 0.8))
         for u, v in rng.random((int(rng.integers(3, 9)), 2)).tolist():
-            left, top = round(x + spread * (u - 0.5) * 2), round(y + spread * (v - 0.5) * 2)
+            left, top = round(x + spread * (u - 0.5)), round(y + spread * (v - 0.5))
             mask[max(0, top) : max(0, top + speck), max(0, left) : max(0, left + speck)] = HOLE
     else:  # a lump
-        axes = (round(brush * (0.7 + scale)), round(brush * (0.7 + 1.5 * rng.random())))
+        axes = (round(brush * (0.7 + 1.5 * scale)), round(brush * (0.5 + width)))
         cv2.ellipse(mask, (round(x), round(y)), axes, round(turn * 360), 0, 360, HOLE, cv2.FILLED)
 
 
-def _line(mask: Mask, points: list[tuple[float, float]], thickness: int, *, closed: bool) -> None:
+def _line(mask: Mask, points: list[tuple[float, float]], thickness: int) -> None:
     corners = np.array([(round(x), round(y)) for x, y in points], np.int32)
-    cv2.polylines(mask, [corners], closed, HOLE, thickness, cv2.LINE_8)
+    cv2.polylines(mask, [corners], False, HOLE, thickness, cv2.LINE_8)  # noqa: FBT003
