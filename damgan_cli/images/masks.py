@@ -208,17 +208,18 @@ def _irregular(height: int, width: int, rng: np.random.Generator, ratio: tuple[f
         if near < 0.5:  # things that move are somewhere: every second stroke keeps to a few places
             x, y = places[int(which * len(places))]
             x, y = x + 0.4 * (dx - 0.5), y + 0.4 * (dy - 0.5)
-        _irregular_stroke(canvas, rng, x * width, y * height, brush, side)
+        _irregular_stroke(canvas, rng, (x * width, y * height), brush, side)
 
     _paint_until(mask, target, stroke, rng)
     return np.pad(mask, ((margin_y, margin_y), (margin_x, margin_x)))
 
 
 def _irregular_stroke(
-    mask: Mask, rng: np.random.Generator, x: float, y: float, brush: float, side: int
+    mask: Mask, rng: np.random.Generator, place: tuple[float, float], brush: float, side: int
 ) -> None:
-    """Add a line, an outline, a straight edge, some specks or a lump at (x, y), about ``brush`` px wide."""
+    """Add a line, an outline, a straight edge, some specks or a lump at ``place``, about ``brush`` px wide."""
     kind, turn, scale, width = rng.random(4).tolist()
+    x, y = place
     angle = turn * 2 * math.pi
     thickness = max(1, round(brush * (0.6 + 0.8 * width)))
     if kind < 0.45:  # a wandering open line
@@ -253,4 +254,4 @@ def _irregular_stroke(
 
 def _line(mask: Mask, points: list[tuple[float, float]], thickness: int) -> None:
     corners = np.array([(round(x), round(y)) for x, y in points], np.int32)
-    cv2.polylines(mask, [corners], False, HOLE, thickness, cv2.LINE_8)  # noqa: FBT003
+    cv2.polylines(mask, [corners], False, HOLE, thickness, cv2.LINE_8)
