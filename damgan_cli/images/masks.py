@@ -173,8 +173,8 @@ def _brush_stroke(mask: Mask, rng: np.random.Generator) -> None:
     draws = rng.random((int(rng.integers(4, 12)), 13)).tolist()
     for i, (swing, *uniforms) in enumerate(draws):
         angle = flattest + (steepest - flattest) * swing
-        # The sum of 12 uniforms is as good as normal here, and unlike Generator.normal uses no libm.
-        length = min(max(step + step / 2 * (sum(uniforms) - 6), 0), 2 * step)
+        # The sum of 12 uniforms is as good as normal here, and exact on every machine.
+        length = min(max(step + step / 2 * (math.fsum(uniforms) - 6), 0), 2 * step)
         next_x = min(max(int(x + length * math.cos(angle)), 0), width)
         next_y = min(max(int(y + length * math.sin(angle) * (-1 if i % 2 == 0 else 1)), 0), height)
         cv2.line(mask, (x, y), (next_x, next_y), HOLE, thickness)  # OpenCV's line ends are round
@@ -217,7 +217,7 @@ def _irregular(height: int, width: int, rng: np.random.Generator, ratio: tuple[f
 def _irregular_stroke(
     mask: Mask, rng: np.random.Generator, place: tuple[float, float], brush: float, side: int
 ) -> None:
-    """Add a line, an outline, a straight edge, some specks or a lump at ``place``, about ``brush`` px wide."""
+    """Add a line, outline, straight edge, some specks or a lump at ``place``, about ``brush`` px wide."""
     kind, turn, scale, width = rng.random(4).tolist()
     x, y = place
     angle = turn * 2 * math.pi
