@@ -1,0 +1,44 @@
+"""The architecture as data: what ``config.json`` beside a weights file records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Widths and depths of the two-stage generator (Sec. 3 of the paper; the numbers are ours).
+
+    The paper gives the layout (a 3-level coarse stage, a 4-level DAM stage, dilated convolutions in the
+    middle of each) but no widths. These make 8.1 M parameters, so that fp16 weights stay under 16 MiB.
+    """
+
+    coarse_channels: tuple[int, int, int] = (16, 32, 64)
+    """Channels of the coarse stage at full, 1/2 and 1/4 resolution."""
+    coarse_dilations: tuple[int, ...] = (2, 4, 8)
+    """One dilated residual block each, in the middle of the coarse stage."""
+    dam_channels: tuple[int, int, int, int] = (16, 32, 96, 256)
+    """Channels of the DAM stage at full, 1/2, 1/4 and 1/8 resolution."""
+    dam_dilations: tuple[int, ...] = (1, 2, 4)
+    """One dilated residual block each, in the middle of the DAM stage."""
+
+    def __post_init__(self) -> None:
+        for name, length in (("coarse_channels", 3), ("dam_channels", 4)):
+            if len(getattr(self, name)) != length:
+                raise ValueError(f"{name} needs {length} widths, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dictionary for JSON; ``from_dict`` reads it back."""
+        return {name: list(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
+        """Read ``to_dict``'s dictionary. Raises ValueError on unknown, missing or malformed entries."""
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise ValueError(f"generator config needs exactly {sorted(known)}, got {sorted(values)}")
+        for name, value in values.items():
+            if not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value):
+                raise ValueError(f"generator config: {name} must be a list of positive integers, got {value!r}")
+        return cls(**{name: tuple(value) for name, value in values.items()})

@@ -1,0 +1,178 @@
+"""The two-stage generator (Fig. 2 of the paper): a coarse stage, then a stage with four DAM blocks."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from damgan_cli.model.config import GeneratorConfig
+from damgan_cli.model.dam import DAMBlock
+
+LEAK = 0.2
+SIZE_MULTIPLE = 8
+"""Height and width are padded to a multiple of this: the DAM stage halves the resolution three times."""
+
+
+class GeneratorOutput(NamedTuple):
+    """What the generator returns; sizes for an input of (B, 3, H, W)."""
+
+    coarse: Tensor
+    """:math:`G_C(x)`, (B, 3, H, W) float32, nominally in [-1, 1], neither clamped nor composited."""
+    result: Tensor
+    """:math:`G(x)`, likewise."""
+    maps: tuple[Tensor, ...]
+    """Fakeness maps :math:`M_0 … M_3`, (B, 1, h, w) in [0, 1], at full, 1/2, 1/4 and 1/8 of the padded size."""
+
+
+def composite(image: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
+    """Known pixels from ``image``, the hole (``mask`` = 1) from ``fill``; all (B, C, H, W)."""
+    return image + mask * (fill - image)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, 2h, 2w), nearest neighbour; the convolutions after it smooth."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class ResidualBlock(nn.Module):
+    """x + conv3x3(act(conv3x3(x))), without normalisation, which would wash out known colours."""
+
+    def __init__(self, channels: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return self.conv2(F.leaky_relu_(self.conv1(x), LEAK)) + x
+
+
+class ResidualConv(nn.Module):
+    """The paper's *residual convolution layer*: a residual block, then a convolution that changes width.
+
+    ``stride=2`` halves the resolution (encoder); the decoder uses ``stride=1`` and upsamples after it,
+    so that its convolution runs on the small side.
+    """
+
+    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.block = ResidualBlock(channels)
+        self.conv = nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) -> skip (B, C, h, w) and output (B, C', h / stride, w / stride)."""
+        skip = self.block(x)
+        return skip, F.leaky_relu_(self.conv(skip), LEAK)
+
+
+class CoarseStage(nn.Module):
+    """Three-level encoder-decoder that gives the coarse result :math:`G_C(x)`."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        c0, c1, c2 = config.coarse_channels
+        self.stem = nn.Conv2d(4, c0, 5, padding=2)
+        self.encode0 = ResidualConv(c0, c1, stride=2)
+        self.encode1 = ResidualConv(c1, c2, stride=2)
+        self.middle = nn.Sequential(*[ResidualBlock(c2, d) for d in config.coarse_dilations])
+        self.decode2 = nn.Conv2d(c2, c1, 3, padding=1)
+        self.fuse1 = nn.Conv2d(2 * c1, c1, 1)
+        self.decode1 = ResidualConv(c1, c0)
+        self.fuse0 = nn.Conv2d(2 * c0, c0, 1)
+        self.decode0 = ResidualConv(c0, 3)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W)."""
+        x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
+        x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
+        skip0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
+        skip1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
+        x = self.middle(x)  # (B, c2, H/4, W/4)
+        x = upsample(F.leaky_relu_(self.decode2(x), LEAK))  # (B, c1, H/2, W/2)
+        _, x = self.decode1(self.fuse1(torch.cat([x, skip1], dim=1)))  # (B, c0, H/2, W/2)
+        x = upsample(x)  # (B, c0, H, W)
+        x = self.decode0.block(self.fuse0(torch.cat([x, skip0], dim=1)))  # (B, c0, H, W)
+        return self.decode0.conv(x)  # (B, 3, H, W), linear
+
+
+class DAMStage(nn.Module):
+    """Four-level encoder-decoder over the coarse result; each decoding layer carries a DAM block."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        c0, c1, c2, c3 = config.dam_channels
+        self.stem = nn.Conv2d(4, c0, 5, padding=2)
+        self.encode0 = ResidualConv(c0, c1, stride=2)
+        self.encode1 = ResidualConv(c1, c2, stride=2)
+        self.encode2 = ResidualConv(c2, c3, stride=2)
+        self.middle = nn.Sequential(*[ResidualBlock(c3, d) for d in config.dam_dilations])
+        self.dam3, self.decode3 = DAMBlock(c3), ResidualConv(c3, c2)
+        self.dam2, self.decode2 = DAMBlock(c2), ResidualConv(c2, c1)
+        self.dam1, self.decode1 = DAMBlock(c1), ResidualConv(c1, c0)
+        self.dam0, self.decode0 = DAMBlock(c0), ResidualConv(c0, 3)
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Coarse composite (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G(x)` (B, 3, H, W) and four maps."""
+        x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
+        x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
+        S0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
+        S1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
+        S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
+        T3 = self.middle(S3)  # (B, c3, H/8, W/8)
+        x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
+        T2 = upsample(self.decode3(x)[1])  # (B, c2, H/4, W/4)
+        x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
+        T1 = upsample(self.decode2(x)[1])  # (B, c1, H/2, W/2)
+        x, M1 = self.dam1(T1, S1)  # (B, c1, H/2, W/2), (B, 1, H/2, W/2)
+        T0 = upsample(self.decode1(x)[1])  # (B, c0, H, W)
+        x, M0 = self.dam0(T0, S0)  # (B, c0, H, W), (B, 1, H, W)
+        x = self.decode0.conv(self.decode0.block(x))  # (B, 3, H, W), linear
+        return x, (M0, M1, M2, M3)
+
+
+class Generator(nn.Module):
+    """The generator G of the paper: coarse stage, then DAM stage over the pasted coarse result (Fig. 2).
+
+    Fully convolutional: any height and width, padded inside to a multiple of 8. Works in float32 and,
+    under autocast or cast as a whole, in bfloat16 and float16.
+    """
+
+    def __init__(self, config: GeneratorConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or GeneratorConfig()
+        self.coarse_stage = CoarseStage(self.config)
+        self.dam_stage = DAMStage(self.config)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, a=LEAK)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):  # without normalisation the sum over blocks must not grow
+                with torch.no_grad():
+                    module.conv2.weight.mul_(0.2)
+
+    def forward(self, image: Tensor, mask: Tensor) -> GeneratorOutput:
+        """Fill the hole.
+
+        ``image`` is (B, 3, H, W) in [-1, 1]; what it holds under the hole is blanked here and never seen.
+        ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. Raises ValueError on other shapes.
+        """
+        B, channels, H, W = image.shape
+        if channels != 3 or mask.shape != (B, 1, H, W):
+            raise ValueError(
+                f"expected image (B, 3, H, W) and mask (B, 1, H, W), got {tuple(image.shape)} and {tuple(mask.shape)}"
+            )
+        mask = mask.to(image.dtype)
+        x = torch.where(mask > 0, torch.zeros_like(image), image)  # whatever is there, NaN included, is unseen
+        pad = (0, -W % SIZE_MULTIPLE, 0, -H % SIZE_MULTIPLE)
+        if any(pad):
+            x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
+        coarse = self.coarse_stage(x, mask).to(x.dtype)  # (B, 3, H', W')
+        result, maps = self.dam_stage(composite(x, mask, coarse), mask)  # (B, 3, H', W'), four (B, 1, h, w)
+        return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), maps)
