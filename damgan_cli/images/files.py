@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from damgan_cli.errors import ImageFileError
 
@@ -40,6 +40,9 @@ EXTENSIONS = {
 ORIENTATION = 0x0112
 """EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
 
+# TIFF tags that say how pixels lie in the file (TIFF 6.0), and the ICC profile, which travels by itself.
+_TIFF_LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 294), 317, *range(320, 326)}
+_TIFF_LAYOUT |= {330, *range(332, 344), 347, *range(512, 533), 34675}
 _UNSUPPORTED_MODES = ("I", "F", "LAB", "HSV")
 # What Pillow's decoders raise on malformed files, next to OSError.
 _DECODER_ERRORS = (
@@ -77,11 +80,17 @@ class Decoded:
     """A decoded file, its pixels turned as they are *stored* (before EXIF orientation)."""
 
     image: Image.Image
-    """Header, metadata and, for files of up to 8 bits per channel, the pixels."""
+    """Pixels of a file of up to 8 bits per channel; of a deeper one only a rough copy."""
     deep: NDArray[np.uint16] | None
     """Pixels of a 16-bit file: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA."""
     orientation: int
     """EXIF orientation, 1–8."""
+    format: str
+    """Pillow's name of the file format, one of the values of `EXTENSIONS`."""
+    exif: bytes
+    """EXIF block, or a TIFF's descriptive tags in that form; may be empty."""
+    pages: int
+    """Number of pictures in the file: more than 1 if animated or multi-page."""
 
 
 # ------------------------------------------------------------------------------------------ listing
@@ -113,22 +122,40 @@ def decode(path: Path) -> Decoded:
     path = Path(path)
     image = open_header(path)
     try:
-        orientation = image.getexif().get(ORIENTATION, 1)
-        orientation = orientation if orientation in range(1, 9) else 1
-        deep = _decode_16_bit(path, image) if bits_per_sample(image, path) == 16 else None
-        turned_by_pillow = image.format == "TIFF" and orientation != 1
+        # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
+        kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
+        tags = image.getexif()
+        orientation = _orientation(tags)
+        exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
+        deep = _decode_16_bit(path, image) if _bits_per_sample(image, path) == 16 else None
         image.load()
-        if turned_by_pillow and deep is None:
-            info, form = image.info, image.format
+        if kind == "TIFF" and orientation != 1:  # which Pillow has turned by itself
+            info = image.info
             image = image.transpose(_UNDO_TURN[orientation])
-            image.info, image.format = info, form
+            image.info = info
     except _DECODER_ERRORS as problem:
         raise ImageFileError(
             f"{path} is truncated or damaged ({problem}).", "Export or download it again, or leave it out."
         ) from None
     except MemoryError:
         raise ImageFileError(f"{path} ({image.width}x{image.height}) does not fit in memory.") from None
-    return Decoded(image, deep, orientation)
+    return Decoded(image, deep, orientation, kind, exif, pages)
+
+
+def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
+    """Width and height of an image once EXIF orientation is applied, from its header.
+
+    A PNG may keep its orientation behind the pixels, where only ``exact`` looks. Raises ImageFileError.
+    """
+    image = open_header(path)
+    early = exact or image.format != "PNG" or "exif" in image.info
+    try:
+        turned = early and image.format != "TIFF" and _orientation(image.getexif()) >= 5
+    except _DECODER_ERRORS as problem:
+        raise ImageFileError(f"{path} is truncated or damaged ({problem}).") from None
+    finally:
+        image.close()
+    return (image.height, image.width) if turned else image.size
 
 
 def open_header(path: Path) -> Image.Image:
@@ -158,7 +185,7 @@ def open_header(path: Path) -> Image.Image:
         raise ImageFileError(f"{path} cannot be opened ({problem}).") from None
 
 
-def bits_per_sample(image: Image.Image, path: Path) -> int:
+def _bits_per_sample(image: Image.Image, path: Path) -> int:
     """Bits per channel of a file opened by `open_header`, read from its header (Pillow does not tell)."""
     if image.format == "PNG":
         with path.open("rb") as file:
@@ -166,6 +193,26 @@ def bits_per_sample(image: Image.Image, path: Path) -> int:
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (1,))))  # type: ignore[attr-defined]
     return 1 if image.mode == "1" else 8
+
+
+def _pages(image: Image.Image) -> int:
+    return int(getattr(image, "n_frames", 1))
+
+
+def _orientation(tags: Image.Exif) -> int:
+    orientation = tags.get(ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _descriptive_tags(tags: Image.Exif) -> bytes:
+    """The tags of a TIFF that describe the photo, not the layout of its pixels in the file, as EXIF bytes."""
+    kept = Image.Exif()
+    for tag in tags:
+        if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            kept[tag] = {t: v for t, v in tags.get_ifd(tag).items() if t != ExifTags.IFD.Interop}
+        elif tag not in _TIFF_LAYOUT:
+            kept[tag] = tags[tag]
+    return kept.tobytes() if len(kept) else b""
 
 
 def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
@@ -176,7 +223,7 @@ def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
         )
     data = path.read_bytes()
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.shape[1::-1] != image.size:
+    if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit pixels cannot be decoded")
     pixels = decoded.astype(np.uint16, copy=False)
     if pixels.ndim == 2:
@@ -221,7 +268,27 @@ def rgb_pixels(decoded: Decoded, path: Path) -> NDArray[np.uint8]:
             f"{path} has pixels of a kind that is not supported (Pillow mode {decoded.image.mode}).",
             "Convert it to 8-bit or 16-bit gray or RGB.",
         )
+    if decoded.image.mode == "CMYK":
+        return np.asarray(convert_cmyk(decoded.image, "RGB", decoded.image.info.get("icc_profile")))
+    if decoded.image.mode == "P":  # by way of RGBA, or Pillow warns that alpha is lost
+        return np.asarray(decoded.image.convert("RGBA").convert("RGB"))
     return np.asarray(decoded.image.convert("RGB"))
+
+
+def convert_cmyk(image: Image.Image, mode: str, profile: bytes | None) -> Image.Image:
+    """Convert CMYK to sRGB (``mode`` "RGB") or back ("CMYK") by the photo's ICC profile if it has one."""
+    if profile:
+        try:
+            cmyk = ImageCms.ImageCmsProfile(BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
+            origin, target = (cmyk, srgb) if mode == "RGB" else (srgb, cmyk)
+            converted = ImageCms.profileToProfile(image, origin, target, outputMode=mode)
+        except (ImageCms.PyCMSError, OSError):  # a broken profile, or one of another colour model
+            pass
+        else:
+            assert converted is not None  # noqa: S101  # only None with inPlace=True
+            return converted
+    return image.convert(mode)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

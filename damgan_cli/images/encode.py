@@ -1,0 +1,268 @@
+"""Turn a photo back into the bytes of a JPEG, PNG, WebP, TIFF or BMP file, with its metadata.
+
+Pillow encodes the 8-bit pixels; 16-bit PNG and all TIFF are put together here, as Pillow writes neither
+16-bit colour nor EXIF in compressed TIFF.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from damgan_cli.errors import ImageFileError
+from damgan_cli.images.files import ORIENTATION, convert_cmyk, display
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from damgan_cli.images.photo import Photo
+
+JPEG_QUALITY = 95
+MODES = {  # what each format can hold without loss, by Pillow mode; 16-bit ones are written by us
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "WEBP": ("RGB", "RGBA"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK"),
+    "BMP": ("1", "L", "P", "RGB"),
+}
+
+
+def encode(photo: Photo, form: str, path: Path) -> bytes:
+    """The bytes of ``photo`` as a file of format ``form``; ``path`` serves the messages.
+
+    Raises ImageFileError if ``form`` would lose transparency; Pillow's errors come through.
+    """
+    decoded, info = photo.decoded, dict(photo.info)
+    upright = form != photo.format and decoded.orientation != 1
+    exif = _patch_exif(decoded.exif, upright=upright)
+    deep, image = decoded.deep, decoded.image
+    if upright:
+        info.pop("xmp", None)  # may tell the orientation too
+        if deep is not None:
+            deep = display(deep, decoded.orientation)
+        else:
+            image = as_image(display(np.array(image), decoded.orientation), image)
+    if deep is not None and form not in {"PNG", "TIFF"}:
+        image = _eight_bit(deep)
+        deep = None
+    loses_alpha = image.mode == "P" and form != "PNG" and image.has_transparency_data
+    if deep is None and (image.mode not in MODES[form] or loses_alpha):
+        mode = image.mode
+        image = _convert(image, form, path, info.get("icc_profile"))
+        if (mode in {"1", "L", "LA"}, mode == "CMYK") != (image.mode in {"1", "L"}, False):
+            info.pop("icc_profile", None)  # of another colour model now
+    if form == "TIFF" and deep is not None and deep.shape[2:] == (2,):
+        deep = deep[..., [0, 0, 0, 1]]  # few programs read 16-bit gray with alpha from TIFF
+    if form == "PNG":
+        return _encode_png(photo, deep, image, exif, info)
+    if form == "TIFF":
+        return _encode_tiff(photo, deep, image, exif, info)
+    options: dict[str, Any] = {
+        key: info[key] for key in ("icc_profile", "dpi", "xmp", "comment") if key in info
+    }
+    if exif:
+        options["exif"] = exif
+    if form == "JPEG":
+        segments = photo.extra if photo.format == "JPEG" else []
+        options["extra"] = b"".join(mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments)
+        options.update(quality=JPEG_QUALITY, subsampling=0)
+    elif form == "WEBP":
+        # exact: colours under transparent pixels are known pixels too
+        options.update(lossless=photo.lossless, quality=100 if photo.lossless else JPEG_QUALITY, exact=True)
+    buffer = BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def as_image(pixels: NDArray[Any], like: Image.Image) -> Image.Image:
+    """Pixels as an image of the mode, palette and transparency of ``like``."""
+    if like.mode in {"P", "CMYK", "RGBX"}:  # which numpy's shapes do not tell from L and RGBA
+        image = Image.frombytes(like.mode, pixels.shape[1::-1], np.ascontiguousarray(pixels).tobytes())
+    else:
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+    if like.mode == "P":
+        image.putpalette(like.getpalette() or [])
+        if "transparency" in like.info:
+            image.info["transparency"] = like.info["transparency"]
+    return image
+
+
+def _eight_bit(deep: NDArray[np.uint16]) -> Image.Image:
+    return Image.fromarray(((deep.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _convert(image: Image.Image, form: str, path: Path, profile: bytes | None) -> Image.Image:
+    """Bring ``image`` into a mode that ``form`` can hold, without losing transparency."""
+    if image.mode == "CMYK":
+        return convert_cmyk(image, "RGB", profile)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if "RGBA" in MODES[form]:
+            return image
+        if np.asarray(image.getchannel("A")).min() < 255:
+            raise ImageFileError(
+                f"Cannot write {path}: the photo is partly transparent and {form} holds no transparency.",
+                "Write PNG, WebP or TIFF.",
+            )
+        return image.convert("RGB")
+    gray = image.mode in {"1", "L", "LA"} and "L" in MODES[form]
+    return image.convert("L" if gray else "RGB")
+
+
+def _patch_exif(exif: bytes, *, upright: bool) -> bytes:
+    """EXIF bytes without their thumbnail (IFD 1) and, if ``upright``, with orientation 1. Else untouched.
+
+    Patched in place rather than rewritten: maker notes hold absolute offsets and would not survive.
+    """
+    data = bytearray(exif)
+    base = 6 if exif.startswith(b"Exif\0\0") else 0
+    end = "<" if exif[base : base + 2] == b"II" else ">"
+
+    def entries(start: int) -> dict[int, int]:
+        (count,) = struct.unpack_from(end + "H", data, start)
+        places = range(start + 2, start + 2 + 12 * count, 12)
+        return {struct.unpack_from(end + "H", data, place)[0]: place for place in places}
+
+    try:
+        ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
+        tags = entries(ifd0)
+        if upright and ORIENTATION in tags:
+            struct.pack_into(end + "HH", data, tags[ORIENTATION] + 8, 1, 0)
+        link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
+        (ifd1,) = struct.unpack_from(end + "L", data, link)
+        if ifd1:
+            thumbnail = entries(base + ifd1)
+            if {0x0201, 0x0202} <= thumbnail.keys():
+                start, size = (
+                    struct.unpack_from(end + "L", data, thumbnail[t] + 8)[0] for t in (0x0201, 0x0202)
+                )
+                data[base + start : base + start + size] = bytes(
+                    len(data[base + start : base + start + size])
+                )
+            struct.pack_into(end + "L", data, link, 0)
+    except struct.error:  # no thumbnail reachable in a malformed block
+        return exif
+    return bytes(data)
+
+
+# PNG: the pixels' chunks come from an encoder, all others from the source file.
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
+_PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")  # depend on the pixels' mode
+
+
+def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks, place = [], len(_PNG_SIGNATURE)
+    while place + 8 <= len(data):
+        (length,) = struct.unpack_from(">L", data, place)
+        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
+        place += 12 + length
+    return chunks
+
+
+def png_metadata(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The chunks (type, body) of a PNG file that describe the photo and do not depend on its pixels' mode."""
+    return [
+        (kind, body) for kind, body in _png_chunks(data) if kind[:1].islower() and kind not in _PNG_OF_PIXELS
+    ]
+
+
+def _encode_png(
+    photo: Photo, deep: NDArray[np.uint16] | None, image: Image.Image, exif: bytes, info: dict[str, Any]
+) -> bytes:
+    if photo.format == "PNG":
+        metadata = [(k, exif.removeprefix(b"Exif\0\0") if k == b"eXIf" else body) for k, body in photo.extra]
+    else:
+        known = {key: info[key] for key in ("icc_profile", "dpi") if key in info}
+        buffer = BytesIO()
+        Image.new("L", (1, 1)).save(buffer, "PNG", exif=exif, **known)
+        metadata = png_metadata(buffer.getvalue())
+    if deep is not None:
+        pixels = _deep_png_chunks(deep)
+    else:
+        buffer = BytesIO()
+        image.save(buffer, "PNG")
+        pixels = _png_chunks(buffer.getvalue())
+    early = [chunk for chunk in metadata if chunk[0] in _PNG_BEFORE_PALETTE]
+    late = [chunk for chunk in metadata if chunk[0] not in _PNG_BEFORE_PALETTE]
+    first_idat = next(i for i, chunk in enumerate(pixels) if chunk[0] == b"IDAT")
+    chunks = pixels[:1] + early + pixels[1:first_idat] + late + pixels[first_idat:]
+    return _PNG_SIGNATURE + b"".join(
+        struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+
+
+def _deep_png_chunks(deep: NDArray[np.uint16]) -> list[tuple[bytes, bytes]]:
+    height, width = deep.shape[:2]
+    channels = 1 if deep.ndim == 2 else deep.shape[2]
+    rows = np.ascontiguousarray(deep.astype(">u2")).view(np.uint8).reshape(height, -1)
+    filtered = np.full(
+        (height, 1 + rows.shape[1]), 2, np.uint8
+    )  # filter "up": the difference to the row above
+    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">LLBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return [(b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+
+
+def _encode_tiff(
+    photo: Photo, deep: NDArray[np.uint16] | None, image: Image.Image, exif: bytes, info: dict[str, Any]
+) -> bytes:
+    """One strip, deflated unless the source was raw."""
+    pixels = np.array(image) if deep is None else deep
+    mode = image.mode if deep is None else {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels[0, 0].size]
+    bits = 1 if mode == "1" else 8 * pixels.itemsize
+    samples = pixels[0, 0].size
+    ifd = ImageFileDirectory_v2(b"II\x2a\x00\x08\x00\x00\x00")
+    if exif:
+        tags = Image.Exif()
+        tags.load(exif)
+        for tag in tags:
+            value = tags.get_ifd(tag) if tag in {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo} else tags[tag]
+            ifd[tag] = (
+                {t: v for t, v in value.items() if t != ExifTags.IFD.Interop}
+                if isinstance(value, dict)
+                else value
+            )
+    if photo.format != "TIFF" and "dpi" in info:
+        ifd[282], ifd[283] = info["dpi"]  # resolution in x and y ...
+        ifd[296] = 2  # ... per inch
+    if "icc_profile" in info:
+        ifd[34675] = info["icc_profile"]
+    photometric = {"1": 1, "L": 1, "LA": 1, "P": 3, "CMYK": 5}.get(mode, 2)
+    squeezed = info.get("compression") != "raw"
+    predicted = squeezed and photometric != 3 and bits > 1
+    if bits == 1:
+        data = np.packbits(pixels, axis=1).tobytes()
+    else:
+        little = pixels.astype(f"<u{bits // 8}", copy=False)
+        if predicted:  # predictor 2: differences to the pixel on the left
+            little = np.concatenate([little[:, :1], np.diff(little, axis=1)], axis=1)
+        data = little.tobytes()
+    data = zlib.compress(data, 6) if squeezed else data
+    ifd[256], ifd[257] = pixels.shape[1], pixels.shape[0]
+    ifd[258] = (bits,) * samples
+    ifd[259] = 8 if squeezed else 1
+    ifd[262], ifd[277], ifd[278], ifd[284] = photometric, samples, pixels.shape[0], 1
+    if predicted:
+        ifd[317] = 2
+    if mode in {"LA", "RGBA", "RGBX"}:
+        ifd[338] = 0 if mode == "RGBX" else 2  # the extra sample: unspecified, or unassociated alpha
+    if mode == "P":
+        palette = np.zeros((256, 3), np.uint16)
+        colours = np.array(image.getpalette() or [], np.uint16).reshape(-1, 3)
+        palette[: len(colours)] = colours * 257
+        ifd[320] = tuple(palette.T.ravel().tolist())
+    ifd[273], ifd[279] = 0, len(data)  # the offset is moved behind the tags by save()
+    buffer = BytesIO()
+    ifd.save(buffer)
+    return buffer.getvalue() + data

@@ -1,0 +1,247 @@
+"""A photo with all it carries: read it, fill its hole, write it with every known pixel as it was.
+
+The rules (DESIGN §3, "Known pixels are sacred"):
+
+- Pixels are kept as the file stores them, in their own mode and depth; only hole pixels are ever replaced.
+- Masks and fills are in *displayed* orientation. The stored orientation and its tag stay in the output,
+  except where that is of another file format: there pixels are turned upright and the tag is set to 1.
+- Alpha is kept, also under the hole, unless the caller asks for an opaque fill.
+- A palette photo keeps its palette: its fill is dithered to the opaque colours at hand.
+- Gray takes the fill's luma, 16 bits take it scaled by 257, CMYK by its ICC profile (or naively without).
+- EXIF, ICC profile, XMP, DPI, PNG text and the like are kept. The EXIF *thumbnail* is cut: it would still
+  show what was removed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from damgan_cli.errors import ImageFileError, MaskError
+from damgan_cli.images.encode import MODES, as_image, encode, png_metadata
+from damgan_cli.images.files import (
+    EXTENSIONS,
+    Decoded,
+    convert_cmyk,
+    decode,
+    display,
+    rgb_pixels,
+    store,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_FILLABLE = {mode for modes in MODES.values() for mode in modes}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo file. Make one with `read_photo`; it never changes."""
+
+    path: Path
+    decoded: Decoded
+    info: dict[str, Any]
+    """Metadata beside EXIF, as Pillow names it: icc_profile, dpi, xmp, comment, ..."""
+    extra: list[tuple[bytes, bytes]]
+    """Further metadata of the same format, byte for byte: PNG chunks, or JPEG's APP13 segments (IPTC)."""
+    lossless: bool
+    """Whether the source file was stored without loss."""
+
+    @property
+    def format(self) -> str:
+        """Pillow's name of the source's file format."""
+        return self.decoded.format
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8, upright: what the model sees."""
+        return display(rgb_pixels(self.decoded, self.path), self.decoded.orientation)
+
+    @property
+    def alpha(self) -> NDArray[np.uint8] | None:
+        """(H, W) uint8 opacity, upright; None if the photo has none."""
+        alpha = _alpha(self.decoded)
+        return None if alpha is None else display(alpha, self.decoded.orientation)
+
+    def see_through(self) -> NDArray[np.bool_]:
+        """(H, W) bool hole of ``--mask alpha``: every pixel not fully opaque. MaskError without alpha."""
+        alpha = self.alpha
+        if alpha is None:
+            raise MaskError(
+                f"{self.path} has no transparency to take the mask from.",
+                "Give a mask image with --mask FILE.",
+            )
+        return alpha < 255
+
+    def filled(self, fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool = False) -> Photo:
+        """Replace the pixels where ``hole`` (H, W) by ``fill`` (H, W, 3) uint8 RGB, both upright.
+
+        ``opaque`` makes the filled pixels opaque, else they keep their alpha.
+        """
+        hole = store(hole, self.decoded.orientation)
+        fill = store(fill, self.decoded.orientation)
+        if self.decoded.deep is not None:
+            deep = _fill_deep(self.decoded.deep, fill, hole, opaque=opaque)
+            return replace(self, decoded=replace(self.decoded, deep=deep))
+        image = _fill_image(self.decoded.image, fill, hole, self.info.get("icc_profile"), opaque=opaque)
+        return replace(self, decoded=replace(self.decoded, image=image))
+
+
+def read_photo(path: Path) -> Photo:
+    """Read a photo to be filled. Raises ImageFileError for a bad file or one that cannot be kept whole."""
+    path = Path(path)
+    decoded = decode(path)
+    if decoded.pages > 1:
+        raise ImageFileError(
+            f"{path} holds {decoded.pages} pictures (it is animated or multi-page): only one can be filled.",
+            "Save the picture you mean as a file of its own.",
+        )
+    image = decoded.image
+    info = {key: image.info[key] for key in ("icc_profile", "dpi", "xmp", "comment") if image.info.get(key)}
+    extra: list[tuple[bytes, bytes]] = []
+    if decoded.format == "PNG":
+        extra = png_metadata(path.read_bytes())
+    elif decoded.format == "JPEG":
+        extra = [(b"\xff\xed", data) for name, data in image.applist if name == "APP13"]  # type: ignore[attr-defined]
+    elif decoded.format == "TIFF":
+        info["compression"] = image.info.get("compression")
+    lossless = decoded.format in {"PNG", "BMP", "TIFF"}
+    if decoded.format == "WEBP":
+        stream = re.search(rb"VP8[ L]", path.read_bytes())
+        lossless = stream is not None and stream[0] == b"VP8L"
+    if decoded.deep is None:
+        if "transparency" in image.info and image.mode in {"1", "L", "RGB"}:
+            # One colour stands for "transparent": a fill must not hit it by chance, so make alpha a channel.
+            image = image.convert("LA" if image.mode == "L" else "RGBA")
+        if image.mode not in _FILLABLE:
+            raise ImageFileError(
+                f"{path} has pixels of a kind that cannot be filled (Pillow mode {image.mode}).",
+                "Convert it to 8-bit or 16-bit gray or RGB.",
+            )
+        decoded = replace(decoded, image=image)
+    return Photo(path, decoded, info, extra, lossless)
+
+
+def output_format(photo: Photo, path: Path) -> str:
+    """The format that ``path`` is written in: the source's own, or that of another extension.
+
+    Raises ImageFileError for an extension that is not written.
+    """
+    suffix = path.suffix.lower()
+    if suffix == photo.path.suffix.lower():  # also where the source's extension lies about its format
+        return photo.format
+    if suffix not in EXTENSIONS:
+        raise ImageFileError(
+            f"Cannot write {path}: {suffix or 'no extension'} is no known image format.",
+            f"Use one of {', '.join(sorted(EXTENSIONS))}.",
+        )
+    return EXTENSIONS[suffix]
+
+
+def write_photo(photo: Photo, path: Path) -> None:
+    """Write ``photo`` with its metadata to ``path``, atomically, in the format of `output_format`.
+
+    JPEG is written at quality 95 without chroma subsampling; WebP without loss if the source had none. A
+    format that cannot hold the photo's mode gets the nearest it can hold. Raises ImageFileError if
+    transparency would be lost, or if the file cannot be written.
+    """
+    path = Path(path)
+    form = output_format(photo, path)
+    try:
+        data = encode(photo, form, path)
+    except (OSError, ValueError, struct.error, OverflowError) as problem:
+        raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
+    write_atomically(path, data)
+
+
+# ------------------------------------------------------------------------------------------ filling
+def _alpha(decoded: Decoded) -> NDArray[np.uint8] | None:
+    if decoded.deep is not None:
+        if decoded.deep.ndim == 2 or decoded.deep.shape[2] == 3:
+            return None
+        return (decoded.deep[..., -1] >> 8).astype(np.uint8)  # 255 only if (nearly) opaque: never rounds up
+    if not decoded.image.has_transparency_data:
+        return None
+    return np.asarray(decoded.image.convert("RGBA").getchannel("A"))
+
+
+def _luma(fill: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    luma: NDArray[np.uint8] = cv2.cvtColor(fill, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    return luma
+
+
+def _fill_deep(
+    deep: NDArray[np.uint16], fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool
+) -> NDArray[np.uint16]:
+    deep = deep.copy()
+    if deep.ndim == 2:
+        deep[hole] = _luma(fill)[hole].astype(np.uint16) * 257
+        return deep
+    colours = fill if deep.shape[2] >= 3 else _luma(fill)[..., None]
+    deep[hole, : colours.shape[2]] = colours[hole].astype(np.uint16) * 257
+    if opaque and deep.shape[2] in (2, 4):
+        deep[hole, -1] = 65535
+    return deep
+
+
+def _fill_image(
+    image: Image.Image,
+    fill: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    profile: bytes | None,
+    *,
+    opaque: bool,
+) -> Image.Image:
+    if image.mode == "P":
+        return _fill_palette(image, fill, hole, opaque=opaque)
+    pixels = np.array(image)
+    if image.mode == "1":
+        pixels[hole] = _luma(fill)[hole] > 127
+    elif image.mode == "L":
+        pixels[hole] = _luma(fill)[hole]
+    elif image.mode == "CMYK":
+        pixels[hole] = np.asarray(convert_cmyk(Image.fromarray(fill), "CMYK", profile))[hole]
+    else:
+        colours = _luma(fill)[..., None] if image.mode == "LA" else fill
+        pixels[hole, : colours.shape[2]] = colours[hole]
+        if opaque and image.mode in {"LA", "RGBA"}:
+            pixels[hole, -1] = 255
+    return as_image(pixels, image)
+
+
+def _fill_palette(
+    image: Image.Image, fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool
+) -> Image.Image:
+    indices = np.array(image)
+    alpha = _palette_alpha(image)
+    if not opaque:
+        hole = hole & (alpha[indices] > 0)  # what is wholly transparent stays so
+    palette = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
+    solid = np.flatnonzero(alpha[: len(palette)] == 255)
+    solid = solid if len(solid) else np.arange(len(palette))
+    usable = np.resize(solid, 256)  # repeats: Pillow would else fill up with black of its own
+    target = Image.new("P", (1, 1))
+    target.putpalette(palette[usable].tobytes())
+    nearest = np.asarray(Image.fromarray(fill).quantize(palette=target, dither=Image.Dither.FLOYDSTEINBERG))
+    indices[hole] = usable[nearest[hole]]
+    return as_image(indices, image)
+
+
+def _palette_alpha(image: Image.Image) -> NDArray[np.uint8]:
+    """Opacity of each of 256 palette entries."""
+    alpha = np.full(256, 255, np.uint8)
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, bytes):
+        alpha[: len(transparency)] = np.frombuffer(transparency, np.uint8)
+    elif transparency is not None:
+        alpha[transparency] = 0
+    return alpha

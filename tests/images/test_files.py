@@ -1,0 +1,212 @@
+"""Reading and writing image files: right pixels, or one clear error."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from damgan_cli.errors import ImageFileError
+from damgan_cli.images import files
+from damgan_cli.images.files import (
+    MaskWarning,
+    display,
+    displayed_size,
+    list_images,
+    read_mask,
+    read_rgb,
+    store,
+    write_png,
+)
+from tests.images.photo_kinds import LOSSLESS, noise
+
+
+def test_list_is_recursive_sorted_and_leaves_hidden_files_out(tmp_path):
+    for name in (
+        "b.JPG",
+        "a/z.webp",
+        "a.png",
+        "a/.hidden.png",
+        ".dir-not-hidden.txt",
+        "notes.txt",
+        "c/d/e.TiFf",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
+    assert found == ["a.png", "a/z.webp", "b.JPG", "c/d/e.TiFf"]
+    with pytest.raises(ImageFileError, match="does not exist"):
+        list_images(tmp_path / "nowhere")
+    with pytest.raises(ImageFileError, match="is a file"):
+        list_images(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_read_rgb_agrees_with_pillow(name, tmp_path):
+    LOSSLESS[name](tmp_path / name)
+    pixels = read_rgb(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        assert pixels.shape == (image.height, image.width, 3)
+        if "16" not in name:
+            assert np.array_equal(pixels, np.asarray(image.convert("RGBA").convert("RGB")))
+    assert pixels.dtype == np.uint8
+
+
+def test_16_bits_scale_to_8_exactly(tmp_path):
+    eight = noise(3)
+    cv2.imwrite(str(tmp_path / "a.png"), eight[..., ::-1].astype(np.uint16) * 257)
+    assert np.array_equal(read_rgb(tmp_path / "a.png"), eight)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
+@pytest.mark.parametrize("share", [0.03, 0.4, 0.8])
+def test_truncated_files(suffix, share, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.tile(noise(3), (3, 3, 1))).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ImageFileError) as caught:
+        read_rgb(path)
+    assert str(path) in caught.value.message
+
+
+def test_truncated_16_bit_files(tmp_path):
+    for name in ("RGB16.png", "RGB16.tif"):
+        LOSSLESS[name](tmp_path / name)
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        with pytest.raises(ImageFileError):
+            read_rgb(tmp_path / name)
+
+
+def test_damaged_files_never_escape_as_other_errors(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("RGB.png", "P.png", "RGB16.png", "RGB.tif", "RGB.webp", "RGB.bmp"):
+        path = tmp_path / name
+        LOSSLESS[name](path)
+        data = path.read_bytes()
+        for _ in range(40):
+            broken = bytearray(data)
+            for place in rng.integers(0, 200, 5):
+                broken[place] = rng.integers(256)
+            path.write_bytes(bytes(broken))
+            try:
+                read_rgb(path)
+                displayed_size(path)
+            except ImageFileError:
+                pass  # the only kind of error there may be
+
+
+def test_missing_empty_foreign_and_folder(tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "folder.png").mkdir()
+    Image.fromarray(noise(3)).save(tmp_path / "a.gif")
+    for name, words in {
+        "nowhere.png": "does not exist",
+        "empty.png": "is empty",
+        "text.png": "not an image",
+        "folder.png": "is a folder",
+        "a.gif": "not an image",
+    }.items():
+        for read in (read_rgb, read_mask, displayed_size):
+            with pytest.raises(ImageFileError, match=words) as caught:
+                read(tmp_path / name)
+            assert name in caught.value.message
+
+
+def test_decompression_bomb_names_the_limit(tmp_path, monkeypatch):
+    write_png(tmp_path / "a.png", noise(1))
+    monkeypatch.setattr(files.Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageFileError, match="decompression bomb"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_orientation_turns_back_and_forth():
+    pixels = noise(3)
+    for orientation in range(1, 9):
+        assert np.array_equal(store(display(pixels, orientation), orientation), pixels)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_displayed_size_from_the_header(suffix, orientation, tmp_path):
+    tags = Image.Exif()
+    tags[files.ORIENTATION] = orientation
+    Image.fromarray(noise(3)).save(tmp_path / f"a.{suffix}", exif=tags.tobytes())
+    height, width = read_rgb(tmp_path / f"a.{suffix}").shape[:2]
+    assert displayed_size(tmp_path / f"a.{suffix}") == (width, height)
+
+
+# ------------------------------------------------------------------------------------------ masks
+def test_masks_of_every_mode_are_read_by_luminance(tmp_path):
+    hole = noise(1) > 127
+    gray = Image.fromarray(hole)
+    opaque = gray.convert("RGBA")
+    palette = gray.convert("L").convert("P")
+    deep = hole.astype(np.uint16) * 65535
+    for name, image in {
+        "1": gray,
+        "L": gray.convert("L"),
+        "RGB": gray.convert("RGB"),
+        "RGBA": opaque,
+    }.items():
+        image.save(tmp_path / f"{name}.png")
+    palette.save(tmp_path / "P.png")
+    cv2.imwrite(str(tmp_path / "deep.png"), deep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("1", "L", "RGB", "RGBA", "P", "deep"):
+            assert np.array_equal(read_mask(tmp_path / f"{name}.png"), hole), name
+        assert np.array_equal(read_mask(tmp_path / "L.png", invert=True), ~hole)
+
+
+def test_transparent_parts_of_a_mask_are_no_hole(tmp_path):
+    strokes = np.full((8, 8, 4), 255, np.uint8)
+    strokes[:4, :, 3] = 0  # white, but not visible
+    Image.fromarray(strokes).save(tmp_path / "layer.png")
+    mask = read_mask(tmp_path / "layer.png")
+    assert not mask[:4].any()
+    assert mask[4:].all()
+
+
+def test_soft_masks_are_thresholded_with_one_warning(tmp_path):
+    soft = np.array([[0, 100, 127, 128, 200, 255]], np.uint8)
+    write_png(tmp_path / "soft.png", soft)
+    with pytest.warns(MaskWarning, match="not black and white") as caught:
+        mask = read_mask(tmp_path / "soft.png")
+    assert mask.tolist() == [[False, False, False, True, True, True]]
+    assert len(caught) == 1
+    write_png(tmp_path / "labels.png", np.array([[0, 1]], np.uint8))
+    with pytest.warns(MaskWarning, match="brightest value is 1"):
+        assert not read_mask(tmp_path / "labels.png").any()
+
+
+# ------------------------------------------------------------------------------------------ writing
+def test_write_png_round_trip_makes_folders_and_leaves_no_strays(tmp_path):
+    for number, array in enumerate((noise(1), noise(3), noise(1) > 127)):
+        path = tmp_path / "new" / "folder" / f"{number}.png"
+        write_png(path, array)
+        expected = array.astype(np.uint8) * 255 if array.dtype == bool else array
+        assert np.array_equal(
+            np.asarray(Image.open(path).convert("RGB" if array.ndim == 3 else "L")), expected
+        )
+    assert len(list((tmp_path / "new" / "folder").iterdir())) == 3
+
+
+def test_failed_writes_are_one_clear_error_and_leave_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ImageFileError, match="a file stands where the folder"):
+        write_png(tmp_path / "file" / "a.png", noise(1))
+    (tmp_path / "old.png").write_bytes(b"old")
+
+    def full_disk(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full_disk)
+    with pytest.raises(ImageFileError, match="No space left"):
+        write_png(tmp_path / "old.png", noise(1))
+    assert (tmp_path / "old.png").read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "old.png"}

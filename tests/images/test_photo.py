@@ -1,0 +1,298 @@
+"""Known pixels and metadata survive filling, whatever kind of file a photo is."""
+
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+from damgan_cli.errors import ImageFileError, MaskError
+from damgan_cli.images.files import read_rgb
+from damgan_cli.images.photo import read_photo, write_photo
+from tests.images.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
+
+HOLE = np.zeros((HEIGHT, WIDTH), bool)
+HOLE[5:20, 7:30] = True
+FILL = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+FILL[:] = (200, 60, 20)
+
+
+def fill_file(source, target, fill=FILL, hole=HOLE, **options):
+    photo = read_photo(source)
+    before = stored_pixels(source)
+    write_photo(photo.filled(fill, hole, **options), target)
+    assert np.array_equal(stored_pixels(source), before)  # the source file is untouched
+    return photo
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_known_pixels_mode_and_format_survive(name, tmp_path):
+    source, target = tmp_path / name, tmp_path / "out" / name
+    LOSSLESS[name](source)
+    fill_file(source, target)
+    assert mode_of(target) == mode_of(source)
+    before, after = stored_pixels(source), stored_pixels(target)
+    assert np.array_equal(after[~HOLE], before[~HOLE])
+    changed = after[HOLE] != before[HOLE]
+    assert changed.mean() > 0.2
+
+
+@pytest.mark.parametrize("name", ["RGB.png", "RGB.tif", "RGB.bmp", "RGB.webp", "RGB16.png", "RGB16.tif"])
+def test_fill_arrives_exactly(name, tmp_path):
+    source = tmp_path / name
+    LOSSLESS[name](source)
+    fill_file(source, tmp_path / f"out-{name}")
+    assert np.array_equal(read_rgb(tmp_path / f"out-{name}")[HOLE], FILL[HOLE])
+
+
+def test_16_bit_fill_uses_the_full_range(tmp_path):
+    source = tmp_path / "RGB16.png"
+    LOSSLESS["RGB16.png"](source)
+    fill_file(source, tmp_path / "out16.png")
+    assert stored_pixels(tmp_path / "out16.png")[10, 10].tolist() == [20 * 257, 60 * 257, 200 * 257]
+
+
+def test_gray_takes_luma(tmp_path):
+    source = tmp_path / "L.png"
+    LOSSLESS["L.png"](source)
+    fill_file(source, tmp_path / "out.png")
+    luma = round(0.299 * 200 + 0.587 * 60 + 0.114 * 20)
+    assert stored_pixels(tmp_path / "out.png")[10, 10] == luma
+
+
+@pytest.mark.parametrize("name", ["LA.png", "RGBA.png", "LA16.png", "RGBA16.png", "RGBA.tif", "RGBA.webp"])
+def test_alpha_is_kept_unless_opaque_is_asked_for(name, tmp_path):
+    source = tmp_path / name
+    LOSSLESS[name](source)
+    fill_file(source, tmp_path / f"kept-{name}")
+    fill_file(source, tmp_path / f"opaque-{name}", opaque=True)
+    before = stored_pixels(source)[..., -1]
+    assert np.array_equal(stored_pixels(tmp_path / f"kept-{name}")[..., -1], before)
+    opaque = stored_pixels(tmp_path / f"opaque-{name}")[..., -1]
+    assert (opaque[HOLE] == np.iinfo(opaque.dtype).max).all()
+    assert np.array_equal(opaque[~HOLE], before[~HOLE])
+
+
+def test_transparent_pixels_are_the_mask(tmp_path):
+    pixels = noise(4)
+    pixels[..., 3] = 255
+    pixels[HOLE, 3] = 0
+    pixels[0, 0, 3] = 254
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = HOLE.copy()
+    expected[0, 0] = True
+    assert np.array_equal(read_photo(tmp_path / "a.png").see_through(), expected)
+    palette = Image.fromarray(HOLE.astype(np.uint8), "L").convert("P")
+    palette.putpalette([10, 20, 30, 0, 0, 0])
+    palette.save(tmp_path / "p.png", transparency=1)
+    photo = read_photo(tmp_path / "p.png")
+    assert np.array_equal(photo.see_through(), HOLE)
+    write_photo(photo.filled(FILL, HOLE, opaque=True), tmp_path / "filled.png")
+    assert (
+        stored_pixels(tmp_path / "filled.png") == [10, 20, 30, 255]
+    ).all()  # the one opaque colour there is
+    Image.fromarray(noise(3)).save(tmp_path / "rgb.png")
+    with pytest.raises(MaskError, match="no transparency"):
+        read_photo(tmp_path / "rgb.png").see_through()
+
+
+def test_colour_key_transparency_becomes_alpha(tmp_path):
+    pixels = noise(3)
+    pixels[3, 3] = (200, 60, 20)  # the colour of the fill is the one that means "transparent"
+    Image.fromarray(pixels).save(tmp_path / "key.png", transparency=(200, 60, 20))
+    fill_file(tmp_path / "key.png", tmp_path / "out.png", opaque=True)
+    after = np.asarray(Image.open(tmp_path / "out.png"))
+    assert np.array_equal(after[~HOLE][:, :3], pixels[~HOLE])
+    assert after[3, 3, 3] == 0
+    assert (after[HOLE] == [200, 60, 20, 255]).all()
+
+
+def test_cmyk_is_filled_by_its_profile_or_naively(tmp_path):
+    LOSSLESS["CMYK.tif"](tmp_path / "CMYK.tif")
+    fill_file(tmp_path / "CMYK.tif", tmp_path / "out.tif")
+    assert stored_pixels(tmp_path / "out.tif")[10, 10].tolist() == [55, 195, 235, 0]
+    Image.open(tmp_path / "CMYK.tif").save(tmp_path / "c.jpg", quality=95)
+    fill_file(tmp_path / "c.jpg", tmp_path / "out.jpg")
+    assert Image.open(tmp_path / "out.jpg").mode == "CMYK"
+    assert np.abs(read_rgb(tmp_path / "out.jpg")[8:16, 10:25] - FILL[8:16, 10:25].astype(int)).mean() < 12
+
+
+# ------------------------------------------------------------------------------------------ metadata
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif(orientation=1, *, thumbnail=False):
+    tags = Image.Exif()
+    tags[0x010F] = "Maker"
+    tags[0x0112] = orientation
+    tags[0x8769] = {0x9003: "2020:02:03 04:05:06", 0x829A: 0.01}
+    tags[0x8825] = {1: "N", 2: (48.0, 12.0, 30.5)}
+    data = tags.tobytes()
+    if not thumbnail:
+        return data
+    # Pillow writes no IFD 1: append one whose JPEG thumbnail is the word SECRET
+    base, data = 6, bytearray(data)
+    end = "<" if data[6:8] == b"II" else ">"
+    ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
+    link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
+    start = len(data) - base
+    struct.pack_into(end + "L", data, link, start)
+    body = struct.pack(end + "HHHLLHHLLL", 2, 0x0201, 4, 1, start + 30, 0x0202, 4, 1, 6, 0)
+    return bytes(data) + body + b"SECRET"
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_exif_icc_and_dpi_survive(suffix, orientation, tmp_path):
+    source, target = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    options = {"compression": "raw"} if suffix == "tif" else {}
+    Image.fromarray(noise(3)).save(source, exif=exif(orientation), icc_profile=ICC, dpi=(300, 150), **options)
+    shape = HOLE.T.shape if orientation == 6 else HOLE.shape
+    fill_file(source, target, np.zeros((*shape, 3), np.uint8), np.ones(shape, bool))
+    with Image.open(source) as before, Image.open(target) as after:
+        tags, old = after.getexif(), before.getexif()
+        assert tags[0x010F] == "Maker"
+        assert tags.get(0x0112) == orientation
+        assert tags.get_ifd(0x8769) == old.get_ifd(0x8769) != {}
+        assert tags.get_ifd(0x8825) == old.get_ifd(0x8825) != {}
+        assert after.info["icc_profile"] == ICC
+        assert after.size == before.size
+        if suffix != "webp":  # which has no resolution of its own
+            assert tuple(map(float, after.info["dpi"])) == tuple(map(float, before.info["dpi"]))
+
+
+@pytest.mark.parametrize("name", ["RGB16.png", "RGB16.tif"])
+def test_16_bit_files_keep_metadata(name, tmp_path):
+    # Pillow writes no such file: put the metadata of an 8-bit JPEG around 16-bit pixels
+    suffix = name.split(".")[1]
+    Image.fromarray(noise(3)).save(tmp_path / "j.jpg", exif=exif(), icc_profile=ICC, dpi=(300, 300))
+    LOSSLESS[name](tmp_path / name)
+    from dataclasses import replace
+
+    carrier, deep = read_photo(tmp_path / "j.jpg"), read_photo(tmp_path / name)
+    joined = replace(carrier, decoded=replace(deep.decoded, exif=carrier.decoded.exif, format="JPEG"))
+    write_photo(joined, tmp_path / f"meta.{suffix}")
+    fill_file(tmp_path / f"meta.{suffix}", tmp_path / f"out16.{suffix}")
+    with Image.open(tmp_path / f"out16.{suffix}") as after:
+        assert after.info["icc_profile"] == ICC
+        assert round(after.info["dpi"][0]) == 300
+        assert after.getexif().get_ifd(0x8769)[0x9003] == "2020:02:03 04:05:06"
+    assert np.array_equal(
+        stored_pixels(tmp_path / f"out16.{suffix}")[~HOLE], stored_pixels(tmp_path / name)[~HOLE]
+    )
+
+
+def test_png_text_and_gamma_survive(tmp_path):
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("Title", "Ein Bild", "de", "Titel")
+    text.add(b"gAMA", struct.pack(">L", 45455))
+    Image.fromarray(noise(3)).quantize(50).save(tmp_path / "a.png", pnginfo=text)
+    fill_file(tmp_path / "a.png", tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as after:
+        assert after.text["Title"] == "Ein Bild"
+        assert after.info["gamma"] == pytest.approx(0.45455)
+
+
+def test_exif_thumbnail_is_cut_as_it_shows_what_was_removed(tmp_path):
+    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", exif=exif(thumbnail=True))
+    assert b"SECRET" in (tmp_path / "a.jpg").read_bytes()
+    fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    assert b"SECRET" not in (tmp_path / "b.jpg").read_bytes()
+    with Image.open(tmp_path / "b.jpg") as after:
+        assert after.getexif()[0x010F] == "Maker"
+        assert after.getexif().get_ifd(1) == {}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_mask_and_fill_are_in_displayed_orientation(suffix, orientation, tmp_path):
+    source, target = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    pixels = cv2.GaussianBlur(noise(3), (0, 0), 4)
+    Image.fromarray(pixels).save(
+        source, exif=exif(orientation), **({"quality": 95} if suffix == "jpg" else {})
+    )
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(source)).convert("RGB"))
+    photo = read_photo(source)
+    assert np.array_equal(photo.rgb, shown)
+    assert np.array_equal(read_rgb(source), shown)
+    hole = np.zeros(shown.shape[:2], bool)
+    hole[2:9, 3:20] = True
+    fill = np.zeros_like(shown)
+    write_photo(photo.filled(fill, hole), target)
+    after = read_rgb(target)
+    assert after[hole].mean() < 12
+    assert np.abs(after[~hole].astype(int) - shown[~hole]).mean() < 4
+    if suffix != "jpg":
+        assert np.array_equal(after[~hole], shown[~hole])
+    # another format: upright pixels, so that programs that ignore the tag show them right as well
+    write_photo(photo.filled(fill, hole), tmp_path / "c.bmp")
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "c.bmp")), photo.filled(fill, hole).rgb)
+    other = tmp_path / ("c.png" if suffix != "png" else "c.webp")
+    write_photo(photo.filled(fill, hole), other)
+    assert Image.open(other).getexif().get(0x0112, 1) == 1
+    assert Image.open(other).size == shown.shape[1::-1]
+
+
+# ------------------------------------------------------------------------------------------ formats
+def test_jpeg_is_written_at_95_without_subsampling(tmp_path):
+    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", quality=60)
+    fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
+    with Image.open(tmp_path / "b.jpg") as after:
+        Image.fromarray(noise(3)).save(tmp_path / "q95.jpg", quality=95)
+        assert after.quantization == Image.open(tmp_path / "q95.jpg").quantization
+        assert after.layer[0][1:3] == (1, 1)
+    Image.fromarray(noise(1)).save(tmp_path / "gray.jpg")
+    fill_file(tmp_path / "gray.jpg", tmp_path / "gray2.jpg")
+    assert Image.open(tmp_path / "gray2.jpg").mode == "L"
+
+
+def test_webp_stays_lossy_if_it_was(tmp_path):
+    smooth = cv2.GaussianBlur(noise(3), (0, 0), 3)
+    Image.fromarray(smooth).save(tmp_path / "lossy.webp", quality=80)
+    fill_file(tmp_path / "lossy.webp", tmp_path / "out.webp")
+    assert b"VP8 " in (tmp_path / "out.webp").read_bytes()
+    Image.fromarray(smooth).save(tmp_path / "a.png")
+    fill_file(tmp_path / "a.png", tmp_path / "from-png.webp")
+    assert np.array_equal(read_rgb(tmp_path / "from-png.webp")[~HOLE], smooth[~HOLE])
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg", "bmp"])
+def test_every_kind_goes_to_every_format(name, suffix, tmp_path):
+    source, target = tmp_path / name, tmp_path / f"out.{suffix}"
+    LOSSLESS[name](source)
+    photo = read_photo(source)
+    if suffix in {"jpg", "bmp"} and photo.alpha is not None:
+        with pytest.raises(ImageFileError, match="transparen"):
+            write_photo(photo, target)
+        assert not target.exists()
+        return
+    write_photo(photo, target)
+    difference = np.abs(read_rgb(target).astype(int) - photo.rgb)
+    assert difference.max() <= (255 if suffix == "jpg" else 0)
+    assert difference.mean() < (25 if suffix == "jpg" else 1)  # noise is JPEG's worst case
+
+
+def test_a_wrong_extension_keeps_the_true_format(tmp_path):
+    Image.fromarray(noise(3)).save(tmp_path / "truly.png")
+    (tmp_path / "truly.png").rename(tmp_path / "named.jpg")
+    fill_file(tmp_path / "named.jpg", tmp_path / "out" / "named.jpg")
+    assert Image.open(tmp_path / "out" / "named.jpg").format == "PNG"
+    assert np.array_equal(stored_pixels(tmp_path / "out" / "named.jpg")[~HOLE], noise(3)[~HOLE])
+
+
+def test_what_cannot_be_kept_whole_is_refused(tmp_path):
+    frames = [Image.fromarray(noise(3, seed=seed)) for seed in (1, 2)]
+    for name in ("moving.webp", "moving.png", "pages.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(ImageFileError, match="holds 2 pictures"):
+            read_photo(tmp_path / name)
+    Image.fromarray(noise(1).astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ImageFileError, match="mode F"):
+        read_photo(tmp_path / "float.tif")
+    Image.fromarray(noise(3)).save(tmp_path / "a.png")
+    with pytest.raises(ImageFileError, match="no known image format"):
+        write_photo(read_photo(tmp_path / "a.png"), tmp_path / "a.gif")
