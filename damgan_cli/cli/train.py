@@ -1,7 +1,108 @@
-"""``damgan train``."""
+"""``damgan train``: train a generator on folders of photos."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Annotated, Optional
 
-def train() -> None:
-    """Being written."""
+import typer
+
+from damgan_cli.cli import console
+from damgan_cli.errors import ExitCode, ImageFileError, TrainingError
+
+
+def train(
+    data: Annotated[list[Path], typer.Argument(help="Folders of photos, read recursively.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Run folder: checkpoint, statistics, sheets, weights.", show_default=False)
+    ],
+    preset: Annotated[str, typer.Option(help="paper (the paper, exactly) or best (what ships).")] = "best",
+    images: Annotated[Optional[int], typer.Option(min=1, help="Budget: images to see.")] = None,
+    minutes: Annotated[Optional[float], typer.Option(min=0, help="Budget: minutes to train.")] = None,
+    val: Annotated[
+        Optional[Path], typer.Option(help="Folder of validation photos; else some of DATA are held out.")
+    ] = None,
+    init: Annotated[
+        Optional[str], typer.Option(help="Start from these weights (a name, folder or ORG/REPO).", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    settings: Annotated[
+        Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, crops and masks.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No status lines.")] = False,
+) -> None:
+    """Train a generator on folders of photos.
+
+    Ends with a weights folder in OUT/weights that --weights takes. Ctrl-C saves and leaves; the same
+    command with --resume goes on.
+
+    [bold]Examples[/]
+
+      damgan train photos/ --out runs/mine --minutes 120
+
+      damgan train photos/ --out runs/mine --minutes 120 --resume
+
+      damgan train photos/ --out runs/tuned --init faces --images 20000 --set learning_rate=1e-4
+    """
+    from damgan_cli.training.config import PRESETS
+
+    if preset not in PRESETS:
+        raise TrainingError(f"There is no preset {preset!r}.", f"Choose from {', '.join(PRESETS)}.")
+    if images is None and not minutes:
+        raise TrainingError("How long should it train?", "Give --images or --minutes.")
+    config = PRESETS[preset].with_settings(settings or [])
+    say = (lambda _: None) if quiet else console.note
+
+    from damgan_cli import __version__
+    from damgan_cli.devices import pick_device
+    from damgan_cli.training.data import Batches, find_photos, load_photos
+    from damgan_cli.training.loop import CHECKPOINT, WEIGHTS, Budget, Trainer, run
+    from damgan_cli.training.validation import Validation
+    from damgan_cli.weights import load_weights
+
+    chosen = pick_device(device)
+    if (out / CHECKPOINT).exists() and not resume:
+        raise TrainingError(f"{out} already holds a training.", "Go on with --resume, or choose another --out.")
+    paths = find_photos(data)
+    if val is not None:
+        val_paths = find_photos([val])
+    else:  # every k-th photo, at most 100
+        val_paths = paths[:: max(20, len(paths) // 100)][:100]
+        paths = [path for path in paths if path not in set(val_paths)]
+    bad: list[ImageFileError] = []
+    photos = load_photos(paths, config.size, config.crop_scale, bad.append)
+    val_photos = load_photos(val_paths, config.size, 1, bad.append)
+    for problem in bad:
+        console.warn(f"left out: {problem}")
+    batches = Batches(photos, config, seed)
+    if not val_photos:
+        raise TrainingError("No validation photo could be read.", "Check --val.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes))
+        if resume:
+            trainer.restore(out / CHECKPOINT)
+        elif init:
+            trainer.start_from(load_weights(init).generator)
+        info = {
+            "name": out.name,
+            "damgan_version": __version__,
+            "preset": preset,
+            "data": [folder.name for folder in data],
+            "photos": len(photos),
+            "validation_photos": len(val_photos),
+            "init": init,
+            "seed": seed,
+        }
+        (out / "config.json").write_text(json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8")
+        say(f"{len(photos):,} photos, {len(val_photos)} for validation; {chosen}, {trainer.dtype}; in {out}")
+        finished = run(trainer, out, Validation(val_photos, config.size), info, say)
+    except OSError as problem:
+        raise TrainingError(f"Cannot write to {out}: {problem}.", "Choose another --out.") from problem
+    if not finished:
+        console.note(f"Interrupted after {trainer.images:,} images; saved. Go on with the same command and --resume.")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    say(f"Weights are in {out / WEIGHTS}")

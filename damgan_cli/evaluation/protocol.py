@@ -1,0 +1,215 @@
+"""Fill photos of known content under fixed masks and score the fills: the protocols of ``damgan eval``.
+
+Every protocol works at 128x128 as the paper does, hands each method a photo whose hole has been blanked,
+pastes the known pixels back, and scores the 8-bit result per image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from damgan_cli.errors import ImageFileError, MaskError
+from damgan_cli.evaluation.metrics import score
+from damgan_cli.images.files import list_images, read_mask, read_rgb
+from damgan_cli.images.masks import make_mask, mask_rng
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+    Hole = NDArray[np.bool_]
+    Filler = Callable[[list[Image], list[Hole]], Sequence[Image]]
+
+SIZE = 128
+BATCH = 16
+RATIO_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
+"""Hole ratios of the six folders of the NVIDIA irregular masks (Liu et al. 2018)."""
+
+PAPER_TABLE_1 = {
+    "center": {
+        "CE": (22.56, 0.864),
+        "CA": (23.06, 0.875),
+        "Partial": (23.57, 0.884),
+        "Gated": (24.04, 0.892),
+        "DAM-GAN": (24.77, 0.903),
+    },
+    "freeform": {
+        "CE": (27.20, 0.939),
+        "CA": (28.23, 0.954),
+        "Partial": (29.04, 0.952),
+        "Gated": (29.11, 0.952),
+        "DAM-GAN": (29.49, 0.960),
+    },
+}
+"""PSNR in dB and SSIM on CelebA-HQ at 128x128 (Cha & Kim, Table 1), on the authors' photos and masks."""
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """Masks of one row of a report. Photo number i, sorted by name, takes ``holes[i % len(holes)]``."""
+
+    name: str
+    holes: list[Hole]
+    """(128, 128) bool, True in the hole."""
+
+    @property
+    def folder(self) -> str:
+        """The name, fit for a folder."""
+        return self.name.removesuffix(" %")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The readable photos of a folder at 128x128, sorted by name."""
+
+    count: int
+    """Files in the folder (or in its first part), readable or not."""
+    names: list[str] = field(default_factory=list)
+    """Relative paths."""
+    positions: list[int] = field(default_factory=list)
+    """Place of each among ``count``, so that an unreadable file does not shift the others' masks."""
+    pixels: list[Image] = field(default_factory=list)
+    fitted: list[str] = field(default_factory=list)
+    """Names of those that were not 128x128."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """What is wrong with those that cannot be read."""
+
+
+def load_photos(folder: Path, limit: int | None = None) -> Photos:
+    """Load the first ``limit`` photos of a folder, recursively. Raises ImageFileError if none can be read."""
+    paths = list_images(folder)[:limit]
+    photos = Photos(len(paths))
+    for position, path in enumerate(paths):
+        name = path.relative_to(folder).as_posix()
+        try:
+            pixels, fitted = load_photo(path)
+        except ImageFileError as problem:
+            photos.failed[name] = str(problem)
+            continue
+        photos.names.append(name)
+        photos.positions.append(position)
+        photos.pixels.append(pixels)
+        photos.fitted.extend([name] * fitted)
+    if not photos.names:
+        which = "None of the photos can be read" if paths else "There are no photos"
+        raise ImageFileError(f"{which} in {folder}.", next(iter(photos.failed.values()), None))
+    return photos
+
+
+def load_photo(path: Path) -> tuple[Image, bool]:
+    """Read a photo at 128x128: (128, 128, 3) uint8, and whether it had to be fitted.
+
+    A photo of another size is scaled (area averaging) until it covers the square, then its centre is cut
+    out. Raises ImageFileError.
+    """
+    photo = read_rgb(path)
+    height, width = photo.shape[:2]
+    if (height, width) == (SIZE, SIZE):
+        return photo, False
+    scale = SIZE / min(height, width)
+    wide, tall = max(SIZE, round(width * scale)), max(SIZE, round(height * scale))
+    scaled = np.asarray(cv2.resize(photo, (wide, tall), interpolation=cv2.INTER_AREA), np.uint8)
+    top, left = (tall - SIZE) // 2, (wide - SIZE) // 2
+    return np.ascontiguousarray(scaled[top : top + SIZE, left : left + SIZE]), True
+
+
+def mask_sets(
+    protocol: str, count: int, *, seed: int = 0, folder: Path | None = None, invert: bool = False
+) -> list[MaskSet]:
+    """Masks of a protocol for ``count`` photos.
+
+    ``center``: the 64x64 square. ``freeform``: seeded DeepFillv2 brush masks. ``paper``: both, as in the
+    paper's Table 1. ``bins``: six sets of rising hole ratio, seeded irregular masks of our own, or with
+    ``folder`` one set per subfolder (the NVIDIA test masks: folders 0 to 5), resized by nearest neighbour;
+    ``invert`` for masks whose hole is black.
+    Raises MaskError or ImageFileError if ``folder`` does not hold folders of masks.
+    """
+    if protocol == "paper":
+        return [*mask_sets("center", count), *mask_sets("freeform", count, seed=seed)]
+    if protocol == "center":
+        return [MaskSet("center", [_seeded("center", 0, 0)])]
+    if protocol == "freeform":
+        return [MaskSet("freeform", [_seeded("freeform", seed, i) for i in range(count)])]
+    if protocol == "bins" and folder is not None:
+        return _masks_in_folders(folder, invert)
+    if protocol == "bins":
+        return [
+            MaskSet(
+                f"{low * 100:.0f}-{high * 100:.0f} %",
+                [_seeded("irregular", seed, len(RATIO_BINS) * i + bin_, (low, high)) for i in range(count)],
+            )
+            for bin_, (low, high) in enumerate(RATIO_BINS)
+        ]
+    raise ValueError(f"unknown protocol {protocol!r}")
+
+
+def run_protocol(
+    fill: Filler,
+    photos: Sequence[Image],
+    holes: Sequence[Hole],
+    each: Callable[[int, Image], None] | None = None,
+) -> list[dict[str, float]]:
+    """Fill each photo under its hole and score it.
+
+    ``fill`` takes lists of up to 16 photos, (H, W, 3) uint8 with black holes, and holes, (H, W) bool, and
+    returns as many fills, (H, W, 3) uint8; only their hole pixels are used. ``each`` is called with the
+    position and the composited result. Returns one ``metrics.score`` per photo, hole-only values included.
+    """
+    scores = []
+    for start in range(0, len(photos), BATCH):
+        truths = list(photos[start : start + BATCH])
+        regions = list(holes[start : start + BATCH])
+        blanked = [
+            np.where(hole[..., None], np.uint8(0), truth) for truth, hole in zip(truths, regions, strict=True)
+        ]
+        fills = fill(blanked, regions)
+        for offset, (truth, hole, filled) in enumerate(zip(truths, regions, fills, strict=True)):
+            result = np.where(hole[..., None], filled, truth)
+            scores.append(score(result, truth, hole))
+            if each:
+                each(start + offset, result)
+    return scores
+
+
+def telea(images: list[Image], holes: list[Hole]) -> list[Image]:
+    """Fill by OpenCV's fast marching (Telea 2004), radius 3: the classical method to compare with."""
+    return [
+        np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA), np.uint8)
+        for image, hole in zip(images, holes, strict=True)
+    ]
+
+
+def _seeded(kind: str, seed: int, index: int, ratio: tuple[float, float] | None = None) -> Hole:
+    return make_mask(kind, SIZE, SIZE, mask_rng(seed, index), ratio=ratio) > 0
+
+
+def _masks_in_folders(folder: Path, invert: bool) -> list[MaskSet]:
+    if not folder.is_dir():
+        raise ImageFileError(f"The folder {folder} does not exist.")
+    bins = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    sets = [
+        MaskSet(path.name, [_nearest(read_mask(mask, invert=invert)) for mask in list_images(path)])
+        for path in bins
+    ]
+    empty = [found.name for found in sets if not found.holes]
+    if not sets or empty:
+        raise MaskError(
+            f"There are no masks in {', '.join(empty)} of {folder}."
+            if empty
+            else f"{folder} has no subfolders.",
+            "Give a folder with one subfolder of masks per hole ratio, such as 0 to 5.",
+        )
+    return sets
+
+
+def _nearest(mask: Hole) -> Hole:
+    # "Exact" samples at pixel centres, as Pillow's NEAREST does; plain INTER_NEAREST at their corners.
+    resized = cv2.resize(mask.astype(np.uint8), (SIZE, SIZE), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, np.bool_)

@@ -1,0 +1,143 @@
+"""Every hyper-parameter of a training with its unit, and the two presets as data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from damgan_cli.errors import TrainingError
+from damgan_cli.model import GeneratorConfig
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training; a preset is a set of values for these, ``--set name=value`` changes single ones."""
+
+    # data
+    size: int = 128
+    """Side of the square training images, pixels."""
+    crop_scale: float = 1.0
+    """Photos larger than ``size`` are cut at a random side between 1 and this many times ``size``."""
+    flip: bool = True
+    """Mirror half of the images left to right."""
+    masks: dict[str, float] = field(default_factory=lambda: {"center": 0.5, "freeform": 0.5})
+    """Mask kinds (``damgan mask``) and the share of images each gets."""
+    irregular_ratio: tuple[float, float] = (0.01, 0.6)
+    """Hole ratio of ``irregular`` masks, drawn uniformly from this range."""
+
+    # losses (Eq. 4)
+    lambda_re: float = 1.0
+    lambda_adv: float = 0.001
+    lambda_dam: float = 0.005
+    hole_weight: float = 0.0
+    """L_re also gets this many times the mean error over each image's own hole: known pixels are pasted
+    over in the end, and this way a small hole counts as much as a large one."""
+    gan_loss: str = "minimax"
+    """``minimax`` (Eq. 2) or ``non-saturating``: what the generator minimises."""
+    adversarial_start: float = 0.0
+    """Share of the budget after which the discriminator joins; 1 leaves it out."""
+
+    # optimisation
+    batch_size: int = 16
+    """Images per step."""
+    learning_rate: float = 1e-4
+    discriminator_learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    weight_decay: float = 0.0
+    """Decoupled (AdamW); 0 is Adam."""
+    warmup_images: int = 0
+    """The learning rate rises linearly over this many images."""
+    decay_start: float = 1.0
+    """Share of the budget after which the learning rate falls along a half cosine to ``final_rate``."""
+    final_rate: float = 0.01
+    """Learning rate at the end, as a share of the full one."""
+    gradient_clip: float = 1e9
+    """Largest norm of the generator's (and the discriminator's) gradient."""
+    ema_half_life: float = 0.0
+    """Half-life of the weights' moving average, images; 0 uses the last weights."""
+
+    # bookkeeping
+    tick_images: int = 4000
+    """Images between two status lines (with validation, sample sheet and checkpoint)."""
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse values no training can run with. Raises TrainingError."""
+        from damgan_cli.images.masks import MASK_KINDS
+
+        checks = [
+            (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
+            (self.crop_scale >= 1, "crop_scale must be at least 1"),
+            (bool(self.masks) and all(w > 0 for w in self.masks.values()), "masks needs positive shares"),
+            (set(self.masks) <= set(MASK_KINDS), f"masks must be among {', '.join(MASK_KINDS)}"),
+            (self.gan_loss in ("minimax", "non-saturating"), "gan_loss is minimax or non-saturating"),
+            (self.batch_size >= 1, "batch_size must be at least 1"),
+            (self.learning_rate > 0, "learning_rate must be positive"),
+            (self.tick_images >= 1, "tick_images must be at least 1"),
+            (0 <= self.irregular_ratio[0] < self.irregular_ratio[1] <= 1, "irregular_ratio must rise within 0..1"),
+        ]
+        for ok, message in checks:
+            if not ok:
+                raise TrainingError(f"Bad training setting: {message}.", "See --set in `damgan train --help`.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a plain dictionary for JSON."""
+        return {**asdict(self), "generator": self.generator.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """Read ``to_dict``'s dictionary back (lists become tuples)."""
+        tidy = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        tidy["generator"] = GeneratorConfig.from_dict(values["generator"])
+        return cls(**tidy)
+
+    def with_settings(self, settings: list[str]) -> TrainingConfig:
+        """Apply ``name=value`` settings (values as JSON, bare words as strings). Raises TrainingError."""
+        values = self.to_dict()
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals or name not in {f.name for f in fields(self)}:
+                names = ", ".join(f.name for f in fields(self))
+                raise TrainingError(f"Unknown training setting {setting!r}.", f"Use NAME=VALUE with one of: {names}.")
+            try:
+                value = json.loads(text)
+            except json.JSONDecodeError:
+                value = text
+            if name == "generator" and isinstance(value, dict):
+                value = {**values["generator"], **value}
+            if isinstance(value, list) != isinstance(values[name], (list, tuple)) or (
+                isinstance(value, (str, dict)) != isinstance(values[name], (str, dict))
+            ):
+                raise TrainingError(f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}.")
+            values[name] = value
+        try:
+            return TrainingConfig.from_dict(values)
+        except (TypeError, ValueError) as problem:
+            raise TrainingError(f"Bad training settings: {problem}.") from problem
+
+
+PAPER = TrainingConfig()
+"""The paper: Eq. 1-4 with its weights, Adam, D from the first step, centred and random irregular masks.
+
+Learning rate and betas, which the paper does not give, are those of Contextual Attention, whose
+discriminator it takes over.
+"""
+
+BEST = replace(
+    PAPER,
+    masks={"center": 0.4, "irregular": 0.5, "freeform": 0.1},
+    hole_weight=1.0,
+    gan_loss="non-saturating",
+    adversarial_start=0.6,
+    learning_rate=4e-4,
+    betas=(0.5, 0.99),
+    weight_decay=0.01,
+    warmup_images=3200,
+    decay_start=0.5,
+    gradient_clip=1.0,
+    ema_half_life=4000.0,
+)
+"""What our shipped weights are trained with."""
+
+PRESETS: dict[str, TrainingConfig] = {"paper": PAPER, "best": BEST}

@@ -1,0 +1,114 @@
+"""Photos in memory, and batches of images and masks that depend on nothing but seed and step."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from damgan_cli.errors import ImageFileError, TrainingError
+from damgan_cli.images.files import list_images, read_rgb
+from damgan_cli.images.masks import make_mask, mask_rng
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from damgan_cli.training.config import TrainingConfig
+
+
+def find_photos(folders: list[Path]) -> list[Path]:
+    """All photos below ``folders``, sorted. Raises TrainingError when a folder is missing or holds none."""
+    photos: list[Path] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise TrainingError(f"No folder {folder}.", "Give one or more folders of photos.")
+        found = list_images(folder)
+        if not found:
+            raise TrainingError(f"No photos below {folder}.", "It should hold JPEG, PNG, WebP, TIFF or BMP files.")
+        photos += found
+    return photos
+
+
+def load_photos(
+    paths: list[Path], size: int, crop_scale: float, on_bad: Callable[[ImageFileError], None]
+) -> list[NDArray[np.uint8]]:
+    """Decode photos to (H, W, 3) uint8, shrunk so that the short side is at most ``size * crop_scale``.
+
+    Photos smaller than ``size`` are enlarged to it. Files that cannot be read go to ``on_bad``.
+    """
+    largest = round(size * crop_scale)
+
+    def load(path: Path) -> NDArray[np.uint8] | ImageFileError:
+        try:
+            image = read_rgb(path)
+        except ImageFileError as problem:
+            return problem
+        return resize_short_side(image, min(max(min(image.shape[:2]), size), largest))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        loaded = list(pool.map(load, paths))
+    for item in loaded:
+        if isinstance(item, ImageFileError):
+            on_bad(item)
+    return [item for item in loaded if not isinstance(item, ImageFileError)]
+
+
+def resize_short_side(image: NDArray[np.uint8], short: int) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) so that the shorter side is ``short`` pixels (area average down, bicubic up)."""
+    height, width = image.shape[:2]
+    if min(height, width) == short:
+        return image
+    scale = short / min(height, width)
+    target = (max(short, round(width * scale)), max(short, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, target, interpolation=interpolation), np.uint8)
+
+
+class Batches:
+    """Endless training batches; batch number ``step`` is always the same for one seed and set of photos."""
+
+    def __init__(self, photos: list[NDArray[np.uint8]], config: TrainingConfig, seed: int) -> None:
+        if not photos:
+            raise TrainingError("No photo could be read.", "Check the folders given.")
+        self.photos = photos
+        self.config = config
+        self.seed = seed
+        kinds = sorted(config.masks)
+        shares = np.array([config.masks[kind] for kind in kinds])
+        self._kinds, self._bounds = kinds, np.cumsum(shares) / shares.sum()
+        self._order = lru_cache(maxsize=2)(self._shuffled)
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.photos))
+
+    def __call__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Images (B, S, S, 3) uint8 and masks (B, S, S) uint8, 1 = hole, of step ``step``."""
+        first = step * self.config.batch_size
+        pairs = [self._sample(first + i) for i in range(self.config.batch_size)]
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+    def _sample(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        epoch, index = divmod(position, len(self.photos))
+        rng = mask_rng(self.seed, position)
+        image = self._crop(self.photos[self._order(epoch)[index]], rng)
+        if self.config.flip and rng.random() < 0.5:
+            image = image[:, ::-1]
+        kind = self._kinds[int(np.searchsorted(self._bounds, rng.random(), side="right"))]
+        ratio = self.config.irregular_ratio if kind == "irregular" else None
+        mask = make_mask(kind, self.config.size, self.config.size, rng, ratio=ratio)
+        return image, mask // 255
+
+    def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        size = self.config.size
+        height, width = photo.shape[:2]
+        side = size + int(rng.random() * (min(height, width) - size + 1))
+        top = int(rng.random() * (height - side + 1))
+        left = int(rng.random() * (width - side + 1))
+        return resize_short_side(photo[top : top + side, left : left + side], size)

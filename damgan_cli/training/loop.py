@@ -1,0 +1,325 @@
+"""The training loop: one step of G and D, schedules, ticks, checkpoints, and the exported weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from damgan_cli.devices import autocast_dtype
+from damgan_cli.errors import TrainingError
+from damgan_cli.images.files import write_png
+from damgan_cli.model import Discriminator, Generator, composite
+from damgan_cli.model import losses as L
+from damgan_cli.training.card import model_card
+from damgan_cli.training.checkpoints import load_checkpoint, save_checkpoint
+from damgan_cli.training.validation import Validation, to_tensor
+from damgan_cli.weights import save_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from damgan_cli.training.config import TrainingConfig
+    from damgan_cli.training.data import Batches
+
+GENERATOR_LOSSES = {"minimax": L.minimax_generator_loss, "non-saturating": L.non_saturating_generator_loss}
+CHECKPOINT = "checkpoint.pt"
+STATS = "stats.jsonl"
+WEIGHTS = "weights"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a training ends: after this many images, this many minutes, or whichever comes first."""
+
+    images: int | None = None
+    minutes: float | None = None
+
+    def progress(self, images: int, seconds: float) -> float:
+        """Share of the budget that is spent, 0 … 1."""
+        by_images = images / self.images if self.images else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_images, by_time))
+
+
+def learning_rate(config: TrainingConfig, images: int, progress: float) -> float:
+    """Share of the full learning rate: linear warm-up, constant, then a half cosine."""
+    warmup = min(1.0, (images + config.batch_size) / config.warmup_images) if config.warmup_images else 1.0
+    if progress <= config.decay_start:
+        return warmup
+    phase = (progress - config.decay_start) / (1 - config.decay_start)
+    return warmup * (config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * phase)) / 2)
+
+
+class Trainer:
+    """Everything that changes while training, so that one checkpoint holds all of it."""
+
+    def __init__(
+        self, config: TrainingConfig, batches: Batches, device: torch.device, seed: int, budget: Budget
+    ) -> None:
+        torch.manual_seed(seed)
+        self.config, self.batches, self.device, self.seed, self.budget = config, batches, device, seed, budget
+        self.dtype = autocast_dtype(device)
+        self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.D = Discriminator(config.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)
+        self.optimizer_G = self._adam(self.G, config.learning_rate)
+        self.optimizer_D = self._adam(self.D, config.discriminator_learning_rate)
+        self.step = 0
+        self.seconds = 0.0
+        """Time spent by this training so far, all runs of it together."""
+
+    def _adam(self, module: nn.Module, rate: float) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            module.parameters(), rate, self.config.betas, weight_decay=self.config.weight_decay, fused=True
+        )
+
+    @property
+    def images(self) -> int:
+        """Images seen."""
+        return self.step * self.config.batch_size
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 … 1."""
+        return self.budget.progress(self.images, self.seconds)
+
+    def start_from(self, generator: Generator) -> None:
+        """Take over the parameters of shipped weights. Raises TrainingError if the widths differ."""
+        if generator.config != self.config.generator:
+            raise TrainingError(
+                f"The weights have generator {generator.config}, the training {self.config.generator}.",
+                "Set the widths with --set generator={...} to those of the weights.",
+            )
+        self.G.load_state_dict(generator.state_dict())
+        self.ema.load_state_dict(generator.state_dict())
+
+    def train_step(self) -> dict[str, float | Tensor]:
+        """One step of the generator and, once it has joined, one of the discriminator; returns losses."""
+        config = self.config
+        rate = learning_rate(config, self.images, self.progress)
+        for optimizer, full in (
+            (self.optimizer_G, config.learning_rate),
+            (self.optimizer_D, config.discriminator_learning_rate),
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = full * rate
+        adversarial = config.lambda_adv > 0 and self.progress >= config.adversarial_start
+
+        image_array, mask_array = self.batches(self.step)
+        truth = to_tensor(image_array, self.device)  # (B, 3, S, S) in [-1, 1]
+        mask = torch.from_numpy(mask_array).to(self.device).float()[:, None]  # (B, 1, S, S), 1 = hole
+        weight = None
+        if config.hole_weight:
+            ratio = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / mask[0].numel())
+            weight = 1 + config.hole_weight * mask / ratio
+
+        with self._autocast():
+            output = self.G(truth, mask)
+            fake = composite(truth, mask, output.result)
+        loss_re = L.reconstruction_loss(truth, output.coarse, output.result, weight)  # Eq. 1
+        loss_dam = L.dam_loss(output.maps, truth, fake)  # Eq. 3
+        loss = config.lambda_re * loss_re + config.lambda_dam * loss_dam  # Eq. 4
+        losses: dict[str, float | Tensor] = {"loss_re": loss_re.detach(), "loss_dam": loss_dam.detach()}
+        if adversarial:
+            self.D.requires_grad_(requires_grad=False)
+            with self._autocast():
+                loss_adv = GENERATOR_LOSSES[config.gan_loss](self.D(fake))  # Eq. 2, G
+            self.D.requires_grad_(requires_grad=True)
+            loss = loss + config.lambda_adv * loss_adv
+            losses["loss_adv"] = loss_adv.detach()
+        self._descend(self.optimizer_G, self.G, loss, losses, "G")
+        if adversarial:
+            with self._autocast():
+                real_logits, fake_logits = self.D(torch.cat([truth, fake.detach()])).chunk(2)
+                loss_d = L.discriminator_loss(real_logits, fake_logits)  # Eq. 2, D
+            losses["loss_d"] = loss_d.detach()
+            self._descend(self.optimizer_D, self.D, loss_d, losses, "D")
+        self.step += 1
+        self._update_ema()
+        losses["learning_rate"] = config.learning_rate * rate
+        return losses
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _descend(
+        self,
+        optimizer: torch.optim.Optimizer,
+        module: nn.Module,
+        loss: Tensor,
+        losses: dict[str, float | Tensor],
+        name: str,
+    ) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"The gradient of {name} is {norm.item()} after {self.images} images: the training has diverged.",
+                "Go on from the last checkpoint with a lower learning_rate or gradient_clip (--set).",
+            )
+        losses[f"gradient_{name}"] = norm.detach()
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        # The half-life grows with the images seen (Karras et al. 2022), lest the average remember the start.
+        half_life = min(self.config.ema_half_life, 0.05 * self.images)
+        keep = 0.5 ** (self.config.batch_size / half_life) if half_life > 0 else 0.0
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)  # noqa: SLF001
+
+    def state(self) -> dict[str, Any]:
+        """Everything a checkpoint needs for the training to go on to the same bits."""
+        return {
+            "config": self.config.to_dict(),
+            "seed": self.seed,
+            "photos": len(self.batches.photos),
+            "step": self.step,
+            "seconds": self.seconds,
+            "G": self.G.state_dict(),
+            "D": self.D.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer_G": self.optimizer_G.state_dict(),
+            "optimizer_D": self.optimizer_D.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises TrainingError if it is of another training."""
+        state = load_checkpoint(path)
+        mine = {"seed": self.seed, "photos": len(self.batches.photos), "config": self.config.to_dict()}
+        # through JSON, so that tuples and lists compare alike
+        differing = [key for key, value in mine.items() if json.dumps(state.get(key)) != json.dumps(value)]
+        if differing:
+            raise TrainingError(
+                f"{path} is of a training with other {' and '.join(differing)}.",
+                "Resume with the same command, or start anew in another --out (with --init for its weights).",
+            )
+        for name in ("G", "D", "ema", "optimizer_G", "optimizer_D"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["random"])
+
+
+def run(
+    trainer: Trainer,
+    out: Path,
+    validation: Validation,
+    info: dict[str, Any],
+    say: Callable[[str], None],
+) -> bool:
+    """Train until the budget is spent or the user interrupts; True when finished.
+
+    Per tick (``config.tick_images``): a line through ``say``, one JSON line in ``stats.jsonl``, TensorBoard
+    events, a sample sheet in ``sheets/``, the checkpoint. At the end ``weights/``, which ``--weights`` takes.
+    ``info`` (preset, data) goes into the weights' ``config.json``.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    (out / "sheets").mkdir(parents=True, exist_ok=True)
+    interrupted = _Interrupted()
+    drop_later_stats(out / STATS, trainer.images)
+    with SummaryWriter(str(out / "tensorboard"), purge_step=trainer.images) as board, interrupted:
+        while trainer.progress < 1 and not interrupted:
+            stats = _train_one_tick(trainer, interrupted)
+            stats |= validation.score(trainer.ema, trainer.device, trainer.dtype)
+            say(status_line(stats, trainer.progress))
+            with (out / STATS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(stats) + "\n")
+            for name, value in stats.items():
+                board.add_scalar(name, value, trainer.images)
+            sheet = validation.sheet(trainer.ema, trainer.device, trainer.dtype)
+            write_png(out / "sheets" / f"{trainer.images:09d}.png", sheet)
+            save_checkpoint(out / CHECKPOINT, trainer.state())
+    if trainer.progress < 1:
+        return False
+    scores = {key: value for key, value in stats_so_far(out / STATS)[-1].items() if key.startswith("val_")}
+    info = {
+        **info,
+        "training": trainer.config.to_dict(),
+        "images_seen": trainer.images,
+        "hours": round(trainer.seconds / 3600, 2),
+        "validation": scores,
+    }
+    save_weights(out / WEIGHTS, trainer.ema, info, model_card(info))
+    return True
+
+
+def _train_one_tick(trainer: Trainer, interrupted: _Interrupted) -> dict[str, float]:
+    """Train ``tick_images`` images (fewer at the end or when interrupted); returns mean losses and speed."""
+    first, started, spent = trainer.images, time.perf_counter(), trainer.seconds
+    sums: dict[str, tuple[float | Tensor, int]] = {}
+    while True:
+        for name, value in trainer.train_step().items():
+            total, count = sums.get(name, (0.0, 0))
+            sums[name] = (total + value, count + 1)
+        trainer.seconds = spent + time.perf_counter() - started
+        if trainer.progress >= 1 or interrupted or trainer.images - first >= trainer.config.tick_images:
+            break
+    seconds = time.perf_counter() - started
+    return {
+        "images": trainer.images,
+        "seconds": trainer.seconds,
+        "images_per_second": (trainer.images - first) / seconds,
+        **{name: float(total) / count for name, (total, count) in sums.items()},
+    }
+
+
+def status_line(stats: dict[str, float], progress: float) -> str:
+    """One line a tick, for the terminal."""
+    losses = " ".join(f"{name[5:]} {value:.4f}" for name, value in stats.items() if name.startswith("loss_"))
+    scores = " ".join(
+        f"{kind} {stats[f'val_{kind}_psnr']:.2f} dB {stats[f'val_{kind}_ssim']:.3f}" for kind in ("center", "irregular")
+    )
+    return (
+        f"{progress:6.1%}  {stats['images']:,} images  {stats['images_per_second']:.1f}/s  "
+        f"lr {stats['learning_rate']:.1e}  {losses}  |  {scores}"
+    )
+
+
+def stats_so_far(path: Path) -> list[dict[str, float]]:
+    """The lines of ``stats.jsonl``; a last line cut off by a crash is left out."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def drop_later_stats(path: Path, images: int) -> None:
+    """Remove the lines of ticks after ``images``: a resumed training writes them again."""
+    kept = [line for line in stats_so_far(path) if line["images"] <= images]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+
+class _Interrupted:
+    """True once SIGINT or SIGTERM came; the step in progress is finished and saved first."""
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __bool__(self) -> bool:
+        return self._came
+
+    def __enter__(self) -> None:
+        def handler(*_: object) -> None:
+            if self._came:  # asked twice: leave at once, the last checkpoint is whole
+                raise KeyboardInterrupt
+            self._came = True
+
+        self._previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)

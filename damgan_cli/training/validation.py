@@ -1,0 +1,105 @@
+"""What a training looks at on every tick: scores on fixed photos and masks, and a sample sheet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from damgan_cli.evaluation.metrics import psnr, ssim
+from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.model import composite
+from damgan_cli.training.data import resize_short_side
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from damgan_cli.model import Generator
+
+RATIO_BINS = tuple((low / 10 or 0.01, (low + 1) / 10) for low in range(6))
+"""Hole ratios of the six NVIDIA bins: 1-10 % … 50-60 %."""
+BATCH = 8
+
+
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 in [-1, 1], channels last in memory."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_uint8(images: Tensor) -> NDArray[np.uint8]:
+    """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8, rounded, not truncated."""
+    scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
+    return scaled.byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+class Validation:
+    """Fixed photos, each under a centred mask and under one irregular mask of a fixed, cycling ratio bin."""
+
+    def __init__(self, photos: list[NDArray[np.uint8]], size: int) -> None:
+        self.images = np.stack([_centre_square(photo, size) for photo in photos])
+        rngs = [mask_rng(0, i) for i in range(len(photos))]
+        self.masks = {
+            "center": np.stack([make_mask("center", size, size, rng) for rng in rngs]) // 255,
+            "irregular": np.stack(
+                [make_mask("irregular", size, size, rng, ratio=RATIO_BINS[i % 6]) for i, rng in enumerate(rngs)]
+            )
+            // 255,
+        }
+
+    @torch.inference_mode()
+    def score(self, generator: Generator, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+        """Mean per-image PSNR (dB) and SSIM of the composited 8-bit results, for each kind of mask."""
+        scores = {}
+        for kind, masks in self.masks.items():
+            results = np.concatenate(
+                [
+                    to_uint8(_fill(generator, self.images[i : i + BATCH], masks[i : i + BATCH], device, dtype)[1])
+                    for i in range(0, len(masks), BATCH)
+                ]
+            )
+            pairs = list(zip(results, self.images, strict=True))
+            scores[f"val_{kind}_psnr"] = float(np.mean([psnr(result, truth) for result, truth in pairs]))
+            scores[f"val_{kind}_ssim"] = float(np.mean([ssim(result, truth) for result, truth in pairs]))
+        return scores
+
+    @torch.inference_mode()
+    def sheet(self, generator: Generator, device: torch.device, dtype: torch.dtype) -> NDArray[np.uint8]:
+        """Picture for the eye: a row per photo with input, coarse, result, truth and the four maps."""
+        from torchvision.utils import make_grid
+
+        rows = min(4, len(self.images))
+        images = np.concatenate([self.images[:rows], self.images[:rows]])
+        masks = np.concatenate([self.masks["center"][:rows], self.masks["irregular"][:rows]])
+        coarse, result, truth, blanked, maps = _fill(generator, images, masks, device, dtype)
+        size = images.shape[1]
+        columns = [blanked, coarse, result, truth]
+        for M in maps:  # [0, 1] shown from black to white; the true error seldom passes a quarter
+            shown = F.interpolate(M.float().mul(4).clamp(max=1), size=(size, size)).mul(2).sub(1)
+            columns.append(shown.expand(-1, 3, -1, -1))
+        cells = torch.stack(columns, dim=1).flatten(0, 1)  # (rows * 8, 3, S, S)
+        return to_uint8(make_grid(cells.cpu(), nrow=len(columns), padding=2, pad_value=1)[None])[0]
+
+
+def _centre_square(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    photo = resize_short_side(photo, size)
+    top, left = (photo.shape[0] - size) // 2, (photo.shape[1] - size) // 2
+    return photo[top : top + size, left : left + size]
+
+
+def _fill(
+    generator: Generator,
+    images: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
+    """Composited coarse and final results, the truth, the blanked input (B, 3, S, S), and the four maps."""
+    truth = to_tensor(images, device)
+    mask = torch.from_numpy(masks).to(device).float()[:, None]
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        output = generator(truth, mask)
+    blanked = truth * (1 - mask)
+    return composite(truth, mask, output.coarse), composite(truth, mask, output.result), truth, blanked, output.maps
