@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from damgan_cli.evaluation.report import Line, Row
 
 
+_SHOWN = 3
+
+
 class Protocol(Enum):
     """Which masks the photos of ``--images`` get."""
 
@@ -220,7 +223,7 @@ def _score_weights(
     methods: dict[str, Filler] = {"Telea (OpenCV)": telea, weights: network}
     if photos.fitted and not quiet:
         console.note(
-            f"{len(photos.fitted)} of {len(photos.names)} photos are not {SIZE}x{SIZE}: scaled to cover it and cut"
+            f"{len(photos.fitted)} of {len(photos.names)} photos are not {SIZE}x{SIZE}: scaled and cut"
         )
     keep = _Keeper(save, photos.names)
     keep.all("truth", photos.pixels)
@@ -295,8 +298,12 @@ class _Keeper:
 
 
 def _repeat(caught: list[warnings.WarningMessage]) -> None:
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
+    """Print warnings about masks on stderr, the first few of them."""
+    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
+    for text in texts[:_SHOWN]:
         console.warn(text)
+    if len(texts) > _SHOWN:
+        console.warn(f"{len(texts) - _SHOWN} more masks are like that")
 
 
 def _print(report: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> None:
