@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images.files import ORIENTATION, convert_cmyk, display
+from damgan_cli.images.decode import ORIENTATION, convert_cmyk, display
 
 if TYPE_CHECKING:
     from pathlib import Path

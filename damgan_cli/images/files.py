@@ -1,99 +1,49 @@
-"""Image files in and out: list, decode, write atomically, with one clear error for every bad file.
-
-Pillow decodes everything except 16-bit PNG and TIFF, which it silently reduces to 8 bits when they have
-colour; OpenCV reads those.
-"""
+"""Image files in and out: list a folder, read photos and masks for a model, write atomically."""
 
 from __future__ import annotations
 
 import os
-import struct
 import uuid
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import Image
 
 from damgan_cli.errors import ImageFileError
+from damgan_cli.images.decode import (
+    EXTENSIONS,
+    Decoded,
+    alpha_pixels,
+    decode,
+    display,
+    displayed_size,
+    luma,
+    rgb_pixels,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
-
-EXTENSIONS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-"""Extensions of photos and masks, and the Pillow format that each is written in."""
-
-ORIENTATION = 0x0112
-"""EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
-
-# TIFF tags that say how pixels lie in the file (TIFF 6.0), and the ICC profile, which travels by itself.
-_TIFF_LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 294), 317, *range(320, 326)}
-_TIFF_LAYOUT |= {330, *range(332, 344), 347, *range(512, 533), 34675}
-_UNSUPPORTED_MODES = ("I", "F", "LAB", "HSV")
-# What Pillow's decoders raise on malformed files, next to OSError.
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    struct.error,
-)
-_UNDO_TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-
-# Pillow warns from 89 and refuses from 179 million pixels: a 100 megapixel photo is no attack, so only the
-# refusal is kept. OpenCV would print libtiff's remarks on stderr.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+__all__ = [
+    "EXTENSIONS",
+    "MaskWarning",
+    "displayed_size",
+    "hole_of",
+    "list_images",
+    "read_mask",
+    "read_rgb",
+    "write_atomically",
+    "write_png",
+]
 
 
 class MaskWarning(UserWarning):
     """A mask is readable but probably not what its owner thinks."""
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """A decoded file, its pixels turned as they are *stored* (before EXIF orientation)."""
-
-    image: Image.Image
-    """Pixels of a file of up to 8 bits per channel; of a deeper one only a rough copy."""
-    deep: NDArray[np.uint16] | None
-    """Pixels of a 16-bit file: (H, W) gray, (H, W, 2) gray and alpha, (H, W, 3) RGB or (H, W, 4) RGBA."""
-    orientation: int
-    """EXIF orientation, 1–8."""
-    format: str
-    """Pillow's name of the file format, one of the values of `EXTENSIONS`."""
-    exif: bytes
-    """EXIF block, or a TIFF's descriptive tags in that form; may be empty."""
-    pages: int
-    """Number of pictures in the file: more than 1 if animated or multi-page."""
-
-
-# ------------------------------------------------------------------------------------------ listing
 def list_images(folder: Path) -> list[Path]:
     """All photos under ``folder``, at any depth, sorted by relative path; hidden files are left out.
 
@@ -110,185 +60,6 @@ def list_images(folder: Path) -> list[Path]:
         if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
     ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
-
-
-# ------------------------------------------------------------------------------------------ reading
-def decode(path: Path) -> Decoded:
-    """Read a JPEG, PNG, WebP, TIFF or BMP file (of an animated or multi-page one, the first picture).
-
-    Raises ImageFileError if the file is missing, empty, truncated, no image, or has more pixels than Pillow
-    takes for a decompression bomb.
-    """
-    path = Path(path)
-    image = open_header(path)
-    try:
-        # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
-        kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
-        tags = image.getexif()
-        orientation = _orientation(tags)
-        exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
-        deep = _decode_16_bit(path, image) if _bits_per_sample(image, path) == 16 else None
-        image.load()
-        if kind == "TIFF" and orientation != 1:  # which Pillow has turned by itself
-            info = image.info
-            image = image.transpose(_UNDO_TURN[orientation])
-            image.info = info
-    except _DECODER_ERRORS as problem:
-        raise ImageFileError(
-            f"{path} is truncated or damaged ({problem}).", "Export or download it again, or leave it out."
-        ) from None
-    except MemoryError:
-        raise ImageFileError(f"{path} ({image.width}x{image.height}) does not fit in memory.") from None
-    return Decoded(image, deep, orientation, kind, exif, pages)
-
-
-def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
-    """Width and height of an image once EXIF orientation is applied, from its header.
-
-    A PNG may keep its orientation behind the pixels, where only ``exact`` looks. Raises ImageFileError.
-    """
-    image = open_header(path)
-    early = exact or image.format != "PNG" or "exif" in image.info
-    try:
-        turned = early and image.format != "TIFF" and _orientation(image.getexif()) >= 5
-    except _DECODER_ERRORS as problem:
-        raise ImageFileError(f"{path} is truncated or damaged ({problem}).") from None
-    finally:
-        image.close()
-    return (image.height, image.width) if turned else image.size
-
-
-def open_header(path: Path) -> Image.Image:
-    """Open ``path`` with Pillow without decoding its pixels. Raises ImageFileError, see `decode`."""
-    try:
-        size = path.stat().st_size
-        if path.is_dir():
-            raise ImageFileError(f"{path} is a folder, not an image file.")
-        if size == 0:
-            raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")
-        return Image.open(path, formats=sorted(set(EXTENSIONS.values())))
-    except FileNotFoundError:
-        raise ImageFileError(f"{path} does not exist.") from None
-    except PermissionError:
-        raise ImageFileError(f"{path} may not be read (permission denied).") from None
-    except UnidentifiedImageError:
-        raise ImageFileError(
-            f"{path} is not an image that can be read.", "Use a JPEG, PNG, WebP, TIFF or BMP file."
-        ) from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise ImageFileError(
-            f"{path} has more than {limit:.0f} million pixels, Pillow's limit against decompression bombs.",
-            "If you trust the file, cut it into smaller photos.",
-        ) from None
-    except _DECODER_ERRORS as problem:
-        raise ImageFileError(f"{path} cannot be opened ({problem}).") from None
-
-
-def _bits_per_sample(image: Image.Image, path: Path) -> int:
-    """Bits per channel of a file opened by `open_header`, read from its header (Pillow does not tell)."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24]  # signature 8, chunk head 8, width 4, height 4, then the bit depth
-    if image.format == "TIFF":
-        return int(max(image.tag_v2.get(258, (1,))))  # type: ignore[attr-defined]
-    return 1 if image.mode == "1" else 8
-
-
-def _pages(image: Image.Image) -> int:
-    return int(getattr(image, "n_frames", 1))
-
-
-def _orientation(tags: Image.Exif) -> int:
-    orientation = tags.get(ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _descriptive_tags(tags: Image.Exif) -> bytes:
-    """The tags of a TIFF that describe the photo, not the layout of its pixels in the file, as EXIF bytes."""
-    kept = Image.Exif()
-    for tag in tags:
-        if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            kept[tag] = {t: v for t, v in tags.get_ifd(tag).items() if t != ExifTags.IFD.Interop}
-        elif tag not in _TIFF_LAYOUT:
-            kept[tag] = tags[tag]
-    return kept.tobytes() if len(kept) else b""
-
-
-def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
-    if image.format == "TIFF" and (photometric := image.tag_v2.get(262)) not in (1, 2):  # type: ignore[attr-defined]
-        raise ImageFileError(
-            f"{path} is a 16-bit TIFF in a colour space that is not supported (photometric {photometric}).",
-            "Convert it to 16-bit gray or RGB.",
-        )
-    data = path.read_bytes()
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
-        raise ValueError("its 16-bit pixels cannot be decoded")
-    pixels = decoded.astype(np.uint16, copy=False)
-    if pixels.ndim == 2:
-        return pixels
-    if image.format == "PNG" and data[25] == 4:  # gray with alpha, which OpenCV spreads over four channels
-        return pixels[..., [0, 3]]
-    return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
-
-
-def display(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
-    """Turn stored pixels (H, W, ...) as EXIF ``orientation`` asks for."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def store(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
-    """Turn displayed pixels (H, W, ...) back; the inverse of `display`."""
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(pixels)
-
-
-def rgb_pixels(decoded: Decoded, path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 of a decoded file, turned as stored; alpha is dropped, 16 bits are scaled to 8."""
-    if decoded.deep is not None:
-        deep = decoded.deep
-        pixels = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)  # exact inverse of 8 bits * 257
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
-    if decoded.image.mode in _UNSUPPORTED_MODES or decoded.image.mode.startswith("I;"):
-        raise ImageFileError(
-            f"{path} has pixels of a kind that is not supported (Pillow mode {decoded.image.mode}).",
-            "Convert it to 8-bit or 16-bit gray or RGB.",
-        )
-    if decoded.image.mode == "CMYK":
-        return np.asarray(convert_cmyk(decoded.image, "RGB", decoded.image.info.get("icc_profile")))
-    if decoded.image.mode == "P":  # by way of RGBA, or Pillow warns that alpha is lost
-        return np.asarray(decoded.image.convert("RGBA").convert("RGB"))
-    return np.asarray(decoded.image.convert("RGB"))
-
-
-def convert_cmyk(image: Image.Image, mode: str, profile: bytes | None) -> Image.Image:
-    """Convert CMYK to sRGB (``mode`` "RGB") or back ("CMYK") by the photo's ICC profile if it has one."""
-    if profile:
-        try:
-            cmyk = ImageCms.ImageCmsProfile(BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            origin, target = (cmyk, srgb) if mode == "RGB" else (srgb, cmyk)
-            converted = ImageCms.profileToProfile(image, origin, target, outputMode=mode)
-        except (ImageCms.PyCMSError, OSError):  # a broken profile, or one of another colour model
-            pass
-        else:
-            assert converted is not None  # noqa: S101  # only None with inPlace=True
-            return converted
-    return image.convert(mode)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -308,26 +79,46 @@ def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
     or labels 0 and 1) is thresholded and draws one MaskWarning. Raises ImageFileError.
     """
     path = Path(path)
-    decoded = decode(path)
-    gray: NDArray[np.uint8] = cv2.cvtColor(rgb_pixels(decoded, path), cv2.COLOR_RGB2GRAY)  # type: ignore[assignment]
-    if decoded.deep is None and (decoded.image.has_transparency_data):
-        alpha = np.asarray(decoded.image.convert("RGBA").getchannel("A"))
+    return np.not_equal(_hole(decode(path), path), invert)
+
+
+def hole_of(mask: Any) -> NDArray[np.bool_]:
+    """`read_mask` for a mask at hand: a PIL image, or an array (H, W[, C]) of bool or uint8.
+
+    Raises ImageFileError for anything else.
+    """
+    if isinstance(mask, np.ndarray):
+        if mask.dtype not in {np.dtype(bool), np.dtype(np.uint8)} or mask.ndim not in {2, 3}:
+            raise ImageFileError(
+                f"A mask cannot be an array of {mask.dtype} with shape {mask.shape}.",
+                "Give (H, W) of bool, or of uint8 with white as hole.",
+            )
+        pixels = mask.astype(np.uint8) * 255 if mask.dtype == np.bool_ else mask
+        mask = Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    if not isinstance(mask, Image.Image):
+        raise ImageFileError(
+            f"A mask cannot be a {type(mask).__name__}.", "Give a PIL image or a numpy array."
+        )
+    deep = np.asarray(mask).astype(np.uint16) if mask.mode.startswith("I;16") else None
+    return _hole(Decoded(mask, deep, 1, "PNG", b"", 1), Path("given"))
+
+
+def _hole(decoded: Decoded, path: Path) -> NDArray[np.bool_]:
+    gray = luma(rgb_pixels(decoded, path))
+    alpha = alpha_pixels(decoded)
+    if alpha is not None:
         gray = (gray.astype(np.uint16) * alpha // 255).astype(np.uint8)
-    elif decoded.deep is not None and decoded.deep.ndim == 3 and decoded.deep.shape[2] in (2, 4):
-        gray = (gray.astype(np.uint32) * decoded.deep[..., -1] // 65535).astype(np.uint8)
-    gray = display(gray, decoded.orientation)
     between = int(np.count_nonzero((gray > 0) & (gray < 255)))
     if between:
         warnings.warn(
             f"the mask {path} is not black and white only ({between / gray.size:.1%} of it lies between, "
             f"its brightest value is {int(gray.max())}): values above 127 are taken as hole",
             MaskWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-    return np.not_equal(gray > 127, invert)
+    return display(gray > 127, decoded.orientation)
 
 
-# ------------------------------------------------------------------------------------------ writing
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to a temporary name beside ``path``, then rename: the file is there whole or not at all.
 

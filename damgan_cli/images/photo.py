@@ -20,22 +20,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.images.encode import MODES, as_image, encode, png_metadata
-from damgan_cli.images.files import (
+from damgan_cli.images.decode import (
     EXTENSIONS,
     Decoded,
+    alpha_pixels,
     convert_cmyk,
     decode,
     display,
+    luma,
     rgb_pixels,
     store,
-    write_atomically,
 )
+from damgan_cli.images.encode import MODES, as_image, encode, png_metadata
+from damgan_cli.images.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class Photo:
     @property
     def alpha(self) -> NDArray[np.uint8] | None:
         """(H, W) uint8 opacity, upright; None if the photo has none."""
-        alpha = _alpha(self.decoded)
+        alpha = alpha_pixels(self.decoded)
         return None if alpha is None else display(alpha, self.decoded.orientation)
 
     def see_through(self) -> NDArray[np.bool_]:
@@ -131,6 +132,40 @@ def read_photo(path: Path) -> Photo:
     return Photo(path, decoded, info, extra, lossless)
 
 
+def photo_of(image: Any) -> Photo:
+    """A photo that is at hand instead of in a file: a PIL image, or an array (H, W[, C]) of uint8 or uint16.
+
+    Raises ImageFileError for modes and shapes that no photo has.
+    """
+    deep = None
+    if isinstance(image, np.ndarray):
+        if image.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)} or (*image.shape, 1)[2] not in {
+            1,
+            2,
+            3,
+            4,
+        }:
+            raise ImageFileError(
+                f"A photo cannot be an array of {image.dtype} with shape {image.shape}.",
+                "Give (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16.",
+            )
+        deep = image if image.dtype == np.uint16 else None
+        image = (
+            Image.fromarray(np.ascontiguousarray(image))
+            if deep is None
+            else Image.new("L", image.shape[1::-1])
+        )
+    elif not isinstance(image, Image.Image):
+        raise ImageFileError(
+            f"A photo cannot be a {type(image).__name__}.", "Give a PIL image or a numpy array."
+        )
+    elif image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint16)
+    elif image.mode not in _FILLABLE:
+        raise ImageFileError(f"A PIL image of mode {image.mode} cannot be filled.", "Convert it to RGB.")
+    return Photo(Path("given"), Decoded(image, deep, 1, "PNG", b"", 1), dict(image.info), [], lossless=True)
+
+
 def output_format(photo: Photo, path: Path) -> str:
     """The format that ``path`` is written in: the source's own, or that of another extension.
 
@@ -164,29 +199,14 @@ def write_photo(photo: Photo, path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------ filling
-def _alpha(decoded: Decoded) -> NDArray[np.uint8] | None:
-    if decoded.deep is not None:
-        if decoded.deep.ndim == 2 or decoded.deep.shape[2] == 3:
-            return None
-        return (decoded.deep[..., -1] >> 8).astype(np.uint8)  # 255 only if (nearly) opaque: never rounds up
-    if not decoded.image.has_transparency_data:
-        return None
-    return np.asarray(decoded.image.convert("RGBA").getchannel("A"))
-
-
-def _luma(fill: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    luma: NDArray[np.uint8] = cv2.cvtColor(fill, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-    return luma
-
-
 def _fill_deep(
     deep: NDArray[np.uint16], fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool
 ) -> NDArray[np.uint16]:
     deep = deep.copy()
     if deep.ndim == 2:
-        deep[hole] = _luma(fill)[hole].astype(np.uint16) * 257
+        deep[hole] = luma(fill)[hole].astype(np.uint16) * 257
         return deep
-    colours = fill if deep.shape[2] >= 3 else _luma(fill)[..., None]
+    colours = fill if deep.shape[2] >= 3 else luma(fill)[..., None]
     deep[hole, : colours.shape[2]] = colours[hole].astype(np.uint16) * 257
     if opaque and deep.shape[2] in (2, 4):
         deep[hole, -1] = 65535
@@ -205,13 +225,13 @@ def _fill_image(
         return _fill_palette(image, fill, hole, opaque=opaque)
     pixels = np.array(image)
     if image.mode == "1":
-        pixels[hole] = _luma(fill)[hole] > 127
+        pixels[hole] = luma(fill)[hole] > 127
     elif image.mode == "L":
-        pixels[hole] = _luma(fill)[hole]
+        pixels[hole] = luma(fill)[hole]
     elif image.mode == "CMYK":
         pixels[hole] = np.asarray(convert_cmyk(Image.fromarray(fill), "CMYK", profile))[hole]
     else:
-        colours = _luma(fill)[..., None] if image.mode == "LA" else fill
+        colours = luma(fill)[..., None] if image.mode == "LA" else fill
         pixels[hole, : colours.shape[2]] = colours[hole]
         if opaque and image.mode in {"LA", "RGBA"}:
             pixels[hole, -1] = 255

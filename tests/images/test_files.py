@@ -10,17 +10,9 @@ import pytest
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images import files
-from damgan_cli.images.files import (
-    MaskWarning,
-    display,
-    displayed_size,
-    list_images,
-    read_mask,
-    read_rgb,
-    store,
-    write_png,
-)
+from damgan_cli.images import decode
+from damgan_cli.images.decode import ORIENTATION, display, displayed_size, store
+from damgan_cli.images.files import MaskWarning, hole_of, list_images, read_mask, read_rgb, write_png
 from tests.images.photo_kinds import LOSSLESS, noise
 
 
@@ -119,7 +111,7 @@ def test_missing_empty_foreign_and_folder(tmp_path):
 
 def test_decompression_bomb_names_the_limit(tmp_path, monkeypatch):
     write_png(tmp_path / "a.png", noise(1))
-    monkeypatch.setattr(files.Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(decode.Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ImageFileError, match="decompression bomb"):
         read_rgb(tmp_path / "a.png")
 
@@ -134,7 +126,7 @@ def test_orientation_turns_back_and_forth():
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 def test_displayed_size_from_the_header(suffix, orientation, tmp_path):
     tags = Image.Exif()
-    tags[files.ORIENTATION] = orientation
+    tags[ORIENTATION] = orientation
     Image.fromarray(noise(3)).save(tmp_path / f"a.{suffix}", exif=tags.tobytes())
     height, width = read_rgb(tmp_path / f"a.{suffix}").shape[:2]
     assert displayed_size(tmp_path / f"a.{suffix}") == (width, height)
@@ -160,7 +152,18 @@ def test_masks_of_every_mode_are_read_by_luminance(tmp_path):
         warnings.simplefilter("error")
         for name in ("1", "L", "RGB", "RGBA", "P", "deep"):
             assert np.array_equal(read_mask(tmp_path / f"{name}.png"), hole), name
+            assert np.array_equal(hole_of(Image.open(tmp_path / f"{name}.png")), hole), name
         assert np.array_equal(read_mask(tmp_path / "L.png", invert=True), ~hole)
+        for array in (
+            hole,
+            hole[..., None],
+            hole.astype(np.uint8) * 255,
+            np.repeat(hole[..., None], 3, axis=2),
+        ):
+            assert np.array_equal(hole_of(array), hole)
+    for unfit in (hole.astype(np.float32), hole[0], "mask.png"):
+        with pytest.raises(ImageFileError, match="A mask cannot be"):
+            hole_of(unfit)
 
 
 def test_transparent_parts_of_a_mask_are_no_hole(tmp_path):

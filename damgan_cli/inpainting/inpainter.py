@@ -1,0 +1,155 @@
+"""The Python face: ``Inpainter("faces")(image, mask)``."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from damgan_cli.errors import DeviceError, MaskError
+from damgan_cli.images.files import MaskWarning, hole_of
+from damgan_cli.images.photo import photo_of
+from damgan_cli.inpainting.canvas import NATIVE, Canvas, plan
+from damgan_cli.inpainting.devices import choose_device, choose_dtype
+from damgan_cli.weights import DEFAULT_WEIGHTS, load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_Window = tuple[Canvas, tuple[slice, slice]]
+
+
+@dataclass(frozen=True)
+class Fill:
+    """A filled photo."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3): the photo's own pixels, the model's in the hole."""
+    attention: NDArray[np.float32]
+    """(H, W) in [0, 1]: the full-resolution fakeness map M_0, where the model itself expects its fill to be
+    off; 0 outside the hole."""
+
+
+class Inpainter:
+    """A loaded model that fills holes in photos of any size.
+
+    ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N``
+    or ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows
+    of 128 x 128 px that go through the model at once (larger windows count by their area). ``offline`` never
+    touches the network. Raises WeightsError and DeviceError.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path = DEFAULT_WEIGHTS,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 8,
+        offline: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.batch_size = batch_size
+        self.weights = load_weights(weights, offline=offline)
+        self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def __call__(self, image: Any, mask: Any) -> Any:
+        """Fill the white part of ``mask`` in ``image``; returns the same kind of thing as ``image``.
+
+        ``image`` is a PIL image of any mode that a photo can have, or an array (H, W), (H, W, 2), (H, W, 3)
+        or (H, W, 4) of uint8 or uint16 (gray, gray and alpha, RGB, RGBA). ``mask`` is a PIL image, or an array
+        (H, W[, C]) of bool or uint8, where True or more than 127 is hole. Neither is changed; known pixels
+        come back bit-identical, alpha stays as it is. An EXIF orientation is not applied: mask and image
+        are taken as their pixels lie. Raises MaskError if the sizes differ, ImageFileError for other kinds.
+        """
+        photo = photo_of(image)
+        hole = hole_of(mask)
+        fill = self.fill_batch([photo.rgb], [hole])[0]
+        filled = photo.filled(fill.rgb, hole).decoded
+        if isinstance(image, Image.Image):
+            result = filled.image if filled.deep is None else Image.fromarray(filled.deep)
+            result.info = dict(image.info)
+            return result
+        return np.array(filled.image if filled.deep is None else filled.deep)
+
+    def fill_batch(
+        self, images: Sequence[NDArray[np.uint8]], holes: Sequence[NDArray[np.bool_]]
+    ) -> list[Fill]:
+        """Fill many photos at once: windows of the same size share batches, whichever photo they are of.
+
+        ``images`` are (H, W, 3) uint8 RGB, ``holes`` (H, W) bool, True = hole. An empty hole costs nothing
+        and gives the photo back; a photo without one known pixel draws a MaskWarning. Raises MaskError
+        naming both sizes if a hole does not fit its photo.
+        """
+        canvases: list[list[Canvas]] = []
+        for image, hole in zip(images, holes, strict=True):
+            if image.shape[:2] != hole.shape:
+                sizes = (f"{array.shape[1]}x{array.shape[0]}" for array in (hole, image))
+                raise MaskError(
+                    "The mask is {}, but its photo {}.".format(*sizes),
+                    "Both must have the same width and height.",
+                )
+            if hole.size and hole.all():
+                warnings.warn(
+                    "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
+                )
+            canvases.append(plan(image, hole))
+        windows: dict[tuple[int, int], list[_Window]] = {}
+        for canvas in (canvas for plans in canvases for canvas in plans):
+            for tile in canvas.tiles():
+                windows.setdefault(canvas.hole[tile].shape, []).append((canvas, tile))
+        for shape, group in windows.items():
+            at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
+            for start in range(0, len(group), at_once):
+                self._run(group[start : start + at_once])
+        fills = []
+        for image, plans in zip(images, canvases, strict=True):
+            rgb, attention = image.copy(), np.zeros(image.shape[:2], np.float32)
+            for canvas in plans:
+                canvas.paste(rgb, attention)
+            fills.append(Fill(rgb, attention))
+        return fills
+
+    def _run(self, windows: list[_Window]) -> None:
+        """One batch of windows of the same size through the model."""
+        try:
+            fills = self._forward(
+                np.stack([canvas.image[tile] for canvas, tile in windows]),
+                np.stack([canvas.hole[tile] for canvas, tile in windows]),
+            )
+        except torch.OutOfMemoryError:
+            if len(windows) == 1:
+                raise DeviceError(
+                    f"{self.device} has too little free memory for one window of {windows[0][0].hole.shape}.",
+                    "Free some of it, or use --device cpu.",
+                ) from None
+            half = len(windows) // 2
+            self._run(windows[:half])
+            self._run(windows[half:])
+            return
+        for (canvas, tile), fill in zip(windows, fills, strict=True):
+            canvas.add(tile, fill)
+
+    @torch.inference_mode()
+    def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
+        h, w = holes.shape[1:]
+        image = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)  # channels last already
+        mask = torch.from_numpy(holes).to(self.device)[:, None].float()  # (B, 1, h, w)
+        low = self.dtype != torch.float32
+        autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
+        with autocast:
+            output = self.generator(image, mask)
+        fill = torch.cat([output.result, output.maps[0][..., :h, :w].float()], dim=1)  # (B, 4, h, w)
+        return fill.permute(0, 2, 3, 1).cpu().numpy()
