@@ -27,7 +27,9 @@ CARD_FILE = "README.md"
 
 _PACKAGE = Path(__file__).parent
 # Wheels carry weights/ inside the package; a checkout has it beside the package.
-_EMBEDDED = next((p for p in (_PACKAGE / "embedded_weights", _PACKAGE.parent / "weights") if p.is_dir()), None)
+_EMBEDDED = next(
+    (p for p in (_PACKAGE / "embedded_weights", _PACKAGE.parent / "weights") if p.is_dir()), None
+)
 _HUB_REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -67,20 +69,22 @@ def load_weights(spec: str | Path, *, offline: bool = False) -> Weights:
     if Path(name).is_dir():
         return _load_folder(Path(name), name, "folder", None)
     if Path(name).exists():
-        raise WeightsError(f"{name} is a file.", f"Give the folder that holds {TENSOR_FILE} and {CONFIG_FILE}.")
+        raise WeightsError(
+            f"{name} is a file.", f"Give the folder that holds {TENSOR_FILE} and {CONFIG_FILE}."
+        )
     if _HUB_REPO.fullmatch(name) and not name.startswith("."):
         repo, _, revision = name.partition("@")
         folder, commit = _download(repo, revision or None, offline=offline)
         return _load_folder(folder, name, "hub", commit)
     raise WeightsError(
         f"There are no weights called {name!r}.",
-        f"Embedded: {', '.join(available_weights()) or 'none'}. Or give a weights folder, or ORG/REPO[@REVISION].",
+        f"Embedded: {', '.join(available_weights()) or 'none'}. Or give a folder, or ORG/REPO[@REVISION].",
     )
 
 
 def _download(repo: str, revision: str | None, *, offline: bool) -> tuple[Path, str | None]:
-    from huggingface_hub import hf_hub_download
     from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
 
     try:
         config = Path(hf_hub_download(repo, CONFIG_FILE, revision=revision, local_files_only=offline))
@@ -88,7 +92,11 @@ def _download(repo: str, revision: str | None, *, offline: bool) -> tuple[Path, 
         commit = config.parent.name
         hf_hub_download(repo, TENSOR_FILE, revision=commit, local_files_only=offline)
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as problem:
-        hint = "Run once without --offline." if offline else "Check the network, or give a weights folder by its path."
+        hint = (
+            "Run once without --offline."
+            if offline
+            else "Check the network, or give a weights folder by its path."
+        )
         raise WeightsError(f"{repo} is not in the local cache and cannot be fetched.", hint) from problem
     except hub.GatedRepoError as problem:
         hint = "Ask for access on its page, then `hf auth login`."
@@ -97,7 +105,9 @@ def _download(repo: str, revision: str | None, *, offline: bool) -> tuple[Path, 
         hint = "Check the name; for a private one `hf auth login` first."
         raise WeightsError(f"There is no Hub repository {repo}, or it is private.", hint) from problem
     except hub.RevisionNotFoundError as problem:
-        raise WeightsError(f"{repo} has no revision {revision}.", "Check it, or leave @REVISION out.") from problem
+        raise WeightsError(
+            f"{repo} has no revision {revision}.", "Check it, or leave @REVISION out."
+        ) from problem
     except hub.EntryNotFoundError as problem:
         hint = f"A damgan repository holds {CONFIG_FILE} and {TENSOR_FILE}."
         raise WeightsError(f"{repo} holds no damgan weights.", hint) from problem
@@ -118,18 +128,23 @@ def _load_folder(folder: Path, name: str, source: str, revision: str | None) -> 
         info = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         data = (folder / TENSOR_FILE).read_bytes()
     except OSError as problem:
-        raise WeightsError(f"Weights {name}: cannot read {problem.filename}: {problem.strerror}.", hint) from problem
+        raise WeightsError(
+            f"Weights {name}: cannot read {problem.filename}: {problem.strerror}.", hint
+        ) from problem
     except ValueError as problem:
         raise WeightsError(f"Weights {name}: {CONFIG_FILE} is not JSON.", hint) from problem
     if not isinstance(info, dict) or info.get("format") != "damgan":
         raise WeightsError(f"Weights {name}: {CONFIG_FILE} is not of damgan weights.", hint)
     if info.get("format_version") != FORMAT_VERSION:
         raise WeightsError(
-            f"Weights {name} have format version {info.get('format_version')!r}; this damgan reads {FORMAT_VERSION}.",
+            f"Weights {name} have format version {info.get('format_version')!r}, "
+            f"this damgan reads {FORMAT_VERSION}.",
             "Upgrade damgan, or choose another revision of the weights.",
         )
     if hashlib.sha256(data).hexdigest() != info.get("sha256"):
-        raise WeightsError(f"Weights {name} are corrupt: {TENSOR_FILE} does not match its digest.", "Fetch them anew.")
+        raise WeightsError(
+            f"Weights {name} are corrupt: {TENSOR_FILE} does not match its digest.", "Fetch them anew."
+        )
     try:
         generator = Generator(GeneratorConfig.from_dict(info["generator"]))
         # strict: every name and shape must match
@@ -150,7 +165,8 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
     from safetensors.torch import save
 
     tensors = {
-        key: tensor.detach().to("cpu", torch.float16).contiguous() for key, tensor in generator.state_dict().items()
+        key: tensor.detach().to("cpu", torch.float16).contiguous()
+        for key, tensor in generator.state_dict().items()
     }
     data = save(tensors, metadata={"format": "pt"})
     config = {
@@ -174,7 +190,9 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
             folder.rename(outdated)
         temporary.rename(folder)
     except OSError as problem:
-        raise WeightsError(f"Cannot write weights to {folder}: {problem.strerror}.", "Choose another folder.") from problem
+        raise WeightsError(
+            f"Cannot write weights to {folder}: {problem.strerror}.", "Choose another folder."
+        ) from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outdated, ignore_errors=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -13,22 +13,29 @@ from damgan_cli.errors import ExitCode, ImageFileError, TrainingError
 
 
 def train(
-    data: Annotated[list[Path], typer.Argument(help="Folders of photos, read recursively.", show_default=False)],
+    data: Annotated[
+        list[Path], typer.Argument(help="Folders of photos, read recursively.", show_default=False)
+    ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Run folder: checkpoint, statistics, sheets, weights.", show_default=False)
+        Path,
+        typer.Option(
+            "--out", "-o", help="Run folder: checkpoint, statistics, sheets, weights.", show_default=False
+        ),
     ],
     preset: Annotated[str, typer.Option(help="paper (the paper, exactly) or best (what ships).")] = "best",
-    images: Annotated[Optional[int], typer.Option(min=1, help="Budget: images to see.")] = None,
-    minutes: Annotated[Optional[float], typer.Option(min=0, help="Budget: minutes to train.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Budget: images to see.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Budget: minutes to train.")] = None,
     val: Annotated[
-        Optional[Path], typer.Option(help="Folder of validation photos; else some of DATA are held out.")
+        Path | None, typer.Option(help="Folder of validation photos; else some of DATA are held out.")
     ] = None,
     init: Annotated[
-        Optional[str], typer.Option(help="Start from these weights (a name, folder or ORG/REPO).", show_default=False)
+        str | None,
+        typer.Option(help="Start from these weights (a name, folder or ORG/REPO).", show_default=False),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     settings: Annotated[
-        Optional[list[str]], typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, crops and masks.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -65,7 +72,9 @@ def train(
 
     chosen = pick_device(device)
     if (out / CHECKPOINT).exists() and not resume:
-        raise TrainingError(f"{out} already holds a training.", "Go on with --resume, or choose another --out.")
+        raise TrainingError(
+            f"{out} already holds a training.", "Go on with --resume, or choose another --out."
+        )
     paths = find_photos(data)
     if val is not None:
         val_paths = find_photos([val])
@@ -97,12 +106,16 @@ def train(
             "init": init,
             "seed": seed,
         }
-        (out / "config.json").write_text(json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8")
+        (out / "config.json").write_text(
+            json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8"
+        )
         say(f"{len(photos):,} photos, {len(val_photos)} for validation; {chosen}, {trainer.dtype}; in {out}")
         finished = run(trainer, out, Validation(val_photos, config.size), info, say)
     except OSError as problem:
         raise TrainingError(f"Cannot write to {out}: {problem}.", "Choose another --out.") from problem
     if not finished:
-        console.note(f"Interrupted after {trainer.images:,} images; saved. Go on with the same command and --resume.")
+        console.note(
+            f"Interrupted after {trainer.images:,} images; saved. Go on with the same command and --resume."
+        )
         raise typer.Exit(ExitCode.INTERRUPTED)
     say(f"Weights are in {out / WEIGHTS}")

@@ -40,5 +40,7 @@ class GeneratorConfig:
             raise ValueError(f"generator config needs exactly {sorted(known)}, got {sorted(values)}")
         for name, value in values.items():
             if not isinstance(value, list) or not all(type(n) is int and n > 0 for n in value):
-                raise ValueError(f"generator config: {name} must be a list of positive integers, got {value!r}")
+                raise ValueError(
+                    f"generator config: {name} must be a list of positive integers, got {value!r}"
+                )
         return cls(**{name: tuple(value) for name, value in values.items()})

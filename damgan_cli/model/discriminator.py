@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,12 +21,12 @@ class Discriminator(nn.Module):
         """Build D for square images of ``image_size``, a multiple of 16. Raises ValueError otherwise."""
         super().__init__()
         if image_size % 16:
-            raise ValueError(f"the discriminator halves the image four times: {image_size} is no multiple of 16")
+            raise ValueError(
+                f"the discriminator halves the image four times: {image_size} is no multiple of 16"
+            )
         self.image_size = image_size
         widths = (3, *self.CHANNELS)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(c_in, c_out, 5, stride=2) for c_in, c_out in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.convs = nn.ModuleList(nn.Conv2d(c_in, c_out, 5, stride=2) for c_in, c_out in pairwise(widths))
         self.linear = nn.Linear((image_size // 16) ** 2 * widths[-1], 1)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -33,4 +35,5 @@ class Discriminator(nn.Module):
         for conv in self.convs:
             # TensorFlow's "SAME" with stride 2, as in the original, pads more at the bottom and right.
             x = F.leaky_relu_(conv(F.pad(x, (1, 2, 1, 2))), 0.2)  # (B, C, S/2, S/2) … (B, 256, S/16, S/16)
-        return self.linear(x.flatten(1)).float().squeeze(1)  # (B,)
+        logits: Tensor = self.linear(x.flatten(1)).float()  # (B, 1)
+        return logits.squeeze(1)  # (B,)

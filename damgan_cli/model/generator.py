@@ -24,7 +24,7 @@ class GeneratorOutput(NamedTuple):
     result: Tensor
     """:math:`G(x)`, likewise."""
     maps: tuple[Tensor, ...]
-    """Fakeness maps :math:`M_0 … M_3`, (B, 1, h, w) in [0, 1], at full, 1/2, 1/4 and 1/8 of the padded size."""
+    """Fakeness maps :math:`M_0 … M_3`, (B, 1, h, w) in [0, 1], at 1, 1/2, 1/4 and 1/8 of the padded size."""
 
 
 def composite(image: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
@@ -47,7 +47,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        return self.conv2(F.leaky_relu_(self.conv1(x), LEAK)) + x
+        residual: Tensor = self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
+        return x + residual
 
 
 class ResidualConv(nn.Module):
@@ -95,7 +96,8 @@ class CoarseStage(nn.Module):
         _, x = self.decode1(self.fuse1(torch.cat([x, skip1], dim=1)))  # (B, c0, H/2, W/2)
         x = upsample(x)  # (B, c0, H, W)
         x = self.decode0.block(self.fuse0(torch.cat([x, skip0], dim=1)))  # (B, c0, H, W)
-        return self.decode0.conv(x)  # (B, 3, H, W), linear
+        result: Tensor = self.decode0.conv(x)  # (B, 3, H, W), linear
+        return result
 
 
 class DAMStage(nn.Module):
@@ -166,10 +168,13 @@ class Generator(nn.Module):
         B, channels, H, W = image.shape
         if channels != 3 or mask.shape != (B, 1, H, W):
             raise ValueError(
-                f"expected image (B, 3, H, W) and mask (B, 1, H, W), got {tuple(image.shape)} and {tuple(mask.shape)}"
+                "expected image (B, 3, H, W) and mask (B, 1, H, W), "
+                f"got {tuple(image.shape)} and {tuple(mask.shape)}"
             )
         mask = mask.to(image.dtype)
-        x = torch.where(mask > 0, torch.zeros_like(image), image)  # whatever is there, NaN included, is unseen
+        x = torch.where(
+            mask > 0, torch.zeros_like(image), image
+        )  # whatever is there, NaN included, is unseen
         pad = (0, -W % SIZE_MULTIPLE, 0, -H % SIZE_MULTIPLE)
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")

@@ -16,8 +16,10 @@ LUMA = (0.299, 0.587, 0.114)
 """Rec. 601 weights of R, G and B: the usual "grayscale", which the paper does not define."""
 
 
-def reconstruction_loss(truth: Tensor, coarse: Tensor, result: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Eq. 1: :math:`|\\hat x - G_C(x)|_1 + |\\hat x - G(x)|_1`, as means over all values.
+def reconstruction_loss(
+    truth: Tensor, coarse: Tensor, result: Tensor, weight: Tensor | None = None
+) -> Tensor:
+    r"""Eq. 1: :math:`|\hat x - G_C(x)|_1 + |\hat x - G(x)|_1`, as means over all values.
 
     ``weight`` (B, 1, H, W), if given, weighs pixels (the paper: all alike).
     """
@@ -26,7 +28,7 @@ def reconstruction_loss(truth: Tensor, coarse: Tensor, result: Tensor, weight: T
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """Eq. 2 as D sees it: minimise :math:`-E[log D(\\hat x)] - E[log(1 - D(G(x)))]`; logits are (B,)."""
+    r"""Eq. 2 as D sees it: minimise :math:`-E[log D(\hat x)] - E[log(1 - D(G(x)))]`; logits are (B,)."""
     return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
 
 
@@ -36,12 +38,12 @@ def minimax_generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
-    """Minimise :math:`-E[log D(G(x))]` (Goodfellow et al. 2014, Sec. 3): Eq. 2's fixed point, livelier gradient."""
+    """Minimise :math:`-E[log D(G(x))]` (Goodfellow et al. 2014, Sec. 3): same fixed point, more gradient."""
     return F.softplus(-fake_logits).mean()
 
 
 def fakeness_target(truth: Tensor, result: Tensor, size: tuple[int, int]) -> Tensor:
-    """Eq. 3: :math:`M_j^{GT}` = grayscale(|G(x)_j - x̂_j|) / 255, both images first resized to ``size``.
+    r"""Eq. 3: :math:`M_j^{GT}` = grayscale(|G(x)_j - x̂_j|) / 255, both images first resized to ``size``.
 
     Returns (B, 1, h, w) in [0, 1], without gradient: the maps learn from the result, never the reverse.
     """
@@ -55,7 +57,7 @@ def fakeness_target(truth: Tensor, result: Tensor, size: tuple[int, int]) -> Ten
 
 
 def dam_loss(maps: Sequence[Tensor], truth: Tensor, result: Tensor) -> Tensor:
-    """Eq. 3: :math:`L_{DAM} = \\sum_{j=0}^{3} |M_j - M_j^{GT}|_1`, each norm a mean over its map.
+    r"""Eq. 3: :math:`L_{DAM} = \sum_{j=0}^{3} |M_j - M_j^{GT}|_1`, each norm a mean over its map.
 
     ``maps`` are (B, 1, h, w) in [0, 1], any resolutions.
     """

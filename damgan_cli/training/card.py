@@ -8,8 +8,9 @@ from typing import Any
 
 def model_card(info: dict[str, Any]) -> str:
     """Markdown card from what the training knows; ``info`` is what ``config.json`` records."""
-    scores = "\n".join(
-        f"| {kind} | {info['validation'][f'val_{kind}_psnr']:.2f} | {info['validation'][f'val_{kind}_ssim']:.4f} |"
+    scores = info["validation"]
+    table = "\n".join(
+        f"| {kind} | {scores[f'val_{kind}_psnr']:.2f} | {scores[f'val_{kind}_ssim']:.4f} |"
         for kind in ("center", "irregular")
     )
     return f"""\
@@ -38,7 +39,7 @@ Validation during training ({info["validation_photos"]} photos, {info["training"
 
 | mask | PSNR, dB | SSIM |
 | --- | --- | --- |
-{scores}
+{table}
 
 Use: `damgan inpaint photo.png --mask mask.png --weights FOLDER`.
 

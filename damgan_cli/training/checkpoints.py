@@ -28,7 +28,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as problem:  # torch wraps a full disk in RuntimeError
         temporary.unlink(missing_ok=True)
-        raise TrainingError(f"Cannot write the checkpoint {path}: {problem}.", "Is the disk full?") from problem
+        raise TrainingError(
+            f"Cannot write the checkpoint {path}: {problem}.", "Is the disk full?"
+        ) from problem
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -38,5 +40,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
-        raise TrainingError(f"The checkpoint {path} is damaged.", "Start anew, or from weights with --init.") from problem
+        raise TrainingError(
+            f"The checkpoint {path} is damaged.", "Start anew, or from weights with --init."
+        ) from problem
     return state

@@ -75,11 +75,16 @@ class TrainingConfig:
             (self.batch_size >= 1, "batch_size must be at least 1"),
             (self.learning_rate > 0, "learning_rate must be positive"),
             (self.tick_images >= 1, "tick_images must be at least 1"),
-            (0 <= self.irregular_ratio[0] < self.irregular_ratio[1] <= 1, "irregular_ratio must rise within 0..1"),
+            (
+                0 <= self.irregular_ratio[0] < self.irregular_ratio[1] <= 1,
+                "irregular_ratio must rise within 0..1",
+            ),
         ]
         for ok, message in checks:
             if not ok:
-                raise TrainingError(f"Bad training setting: {message}.", "See --set in `damgan train --help`.")
+                raise TrainingError(
+                    f"Bad training setting: {message}.", "See --set in `damgan train --help`."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary for JSON."""
@@ -88,7 +93,7 @@ class TrainingConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
         """Read ``to_dict``'s dictionary back (lists become tuples)."""
-        tidy = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        tidy: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         tidy["generator"] = GeneratorConfig.from_dict(values["generator"])
         return cls(**tidy)
 
@@ -99,7 +104,9 @@ class TrainingConfig:
             name, equals, text = setting.partition("=")
             if not equals or name not in {f.name for f in fields(self)}:
                 names = ", ".join(f.name for f in fields(self))
-                raise TrainingError(f"Unknown training setting {setting!r}.", f"Use NAME=VALUE with one of: {names}.")
+                raise TrainingError(
+                    f"Unknown training setting {setting!r}.", f"Use NAME=VALUE with one of: {names}."
+                )
             try:
                 value = json.loads(text)
             except json.JSONDecodeError:
@@ -109,7 +116,9 @@ class TrainingConfig:
             if isinstance(value, list) != isinstance(values[name], (list, tuple)) or (
                 isinstance(value, (str, dict)) != isinstance(values[name], (str, dict))
             ):
-                raise TrainingError(f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}.")
+                raise TrainingError(
+                    f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}."
+                )
             values[name] = value
         try:
             return TrainingConfig.from_dict(values)

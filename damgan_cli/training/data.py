@@ -31,7 +31,9 @@ def find_photos(folders: list[Path]) -> list[Path]:
             raise TrainingError(f"No folder {folder}.", "Give one or more folders of photos.")
         found = list_images(folder)
         if not found:
-            raise TrainingError(f"No photos below {folder}.", "It should hold JPEG, PNG, WebP, TIFF or BMP files.")
+            raise TrainingError(
+                f"No photos below {folder}.", "It should hold JPEG, PNG, WebP, TIFF or BMP files."
+            )
         photos += found
     return photos
 

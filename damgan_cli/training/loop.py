@@ -164,7 +164,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
         if not torch.isfinite(norm):
             raise TrainingError(
-                f"The gradient of {name} is {norm.item()} after {self.images} images: the training has diverged.",
+                f"The training diverged: gradient of {name} {norm.item()} after {self.images} images.",
                 "Go on from the last checkpoint with a lower learning_rate or gradient_clip (--set).",
             )
         losses[f"gradient_{name}"] = norm.detach()
@@ -175,7 +175,7 @@ class Trainer:
         # The half-life grows with the images seen (Karras et al. 2022), lest the average remember the start.
         half_life = min(self.config.ema_half_life, 0.05 * self.images)
         keep = 0.5 ** (self.config.batch_size / half_life) if half_life > 0 else 0.0
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)  # noqa: SLF001
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs for the training to go on to the same bits."""
@@ -278,7 +278,8 @@ def status_line(stats: dict[str, float], progress: float) -> str:
     """One line a tick, for the terminal."""
     losses = " ".join(f"{name[5:]} {value:.4f}" for name, value in stats.items() if name.startswith("loss_"))
     scores = " ".join(
-        f"{kind} {stats[f'val_{kind}_psnr']:.2f} dB {stats[f'val_{kind}_ssim']:.3f}" for kind in ("center", "irregular")
+        f"{kind} {stats[f'val_{kind}_psnr']:.2f} dB {stats[f'val_{kind}_ssim']:.3f}"
+        for kind in ("center", "irregular")
     )
     return (
         f"{progress:6.1%}  {stats['images']:,} images  {stats['images_per_second']:.1f}/s  "
@@ -318,7 +319,9 @@ class _Interrupted:
                 raise KeyboardInterrupt
             self._came = True
 
-        self._previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._previous = {
+            number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
+        }
 
     def __exit__(self, *_: object) -> None:
         for number, previous in self._previous.items():

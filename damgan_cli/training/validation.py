@@ -32,7 +32,7 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
     """(B, 3, H, W) in [-1, 1] -> (B, H, W, 3) uint8, rounded, not truncated."""
     scaled = images.detach().float().add(1).mul(127.5).round().clamp(0, 255)
-    return scaled.byte().permute(0, 2, 3, 1).cpu().numpy()
+    return np.asarray(scaled.byte().permute(0, 2, 3, 1).cpu().numpy())
 
 
 class Validation:
@@ -44,7 +44,10 @@ class Validation:
         self.masks = {
             "center": np.stack([make_mask("center", size, size, rng) for rng in rngs]) // 255,
             "irregular": np.stack(
-                [make_mask("irregular", size, size, rng, ratio=RATIO_BINS[i % 6]) for i, rng in enumerate(rngs)]
+                [
+                    make_mask("irregular", size, size, rng, ratio=RATIO_BINS[i % 6])
+                    for i, rng in enumerate(rngs)
+                ]
             )
             // 255,
         }
@@ -56,7 +59,9 @@ class Validation:
         for kind, masks in self.masks.items():
             results = np.concatenate(
                 [
-                    to_uint8(_fill(generator, self.images[i : i + BATCH], masks[i : i + BATCH], device, dtype)[1])
+                    to_uint8(
+                        _fill(generator, self.images[i : i + BATCH], masks[i : i + BATCH], device, dtype)[1]
+                    )
                     for i in range(0, len(masks), BATCH)
                 ]
             )
@@ -102,4 +107,10 @@ def _fill(
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         output = generator(truth, mask)
     blanked = truth * (1 - mask)
-    return composite(truth, mask, output.coarse), composite(truth, mask, output.result), truth, blanked, output.maps
+    return (
+        composite(truth, mask, output.coarse),
+        composite(truth, mask, output.result),
+        truth,
+        blanked,
+        output.maps,
+    )

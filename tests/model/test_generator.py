@@ -1,0 +1,131 @@
+"""The generator: size, shapes, number types, what it may see, and that all of it learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from damgan_cli.model import DAMBlock, Generator, GeneratorConfig, composite
+from damgan_cli.model.losses import dam_loss, reconstruction_loss
+
+SMALL = GeneratorConfig((4, 6, 8), (1, 2), (4, 6, 8, 10), (1, 2))
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(0)
+    return Generator(SMALL).eval()
+
+
+def photo_and_mask(height=32, width=32, batch=1):
+    torch.manual_seed(1)
+    mask = torch.zeros(batch, 1, height, width)
+    mask[..., height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = 1
+    return torch.rand(batch, 3, height, width) * 2 - 1, mask
+
+
+def test_default_generator_fits_its_budget():
+    generator = Generator()
+    parameters = sum(p.numel() for p in generator.parameters())
+    assert parameters <= 8.2e6
+    assert 2 * parameters < 16 * 2**20  # bytes in fp16
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        generator(*photo_and_mask(128, 128))
+    assert counter.get_total_flops() <= 9e9
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 24), (33, 47), (1, 1), (7, 128)])
+def test_any_size_comes_back_at_its_size(generator, size):
+    output = generator(*photo_and_mask(*size))
+    assert output.coarse.shape == output.result.shape == (1, 3, *size)
+    padded = [-(-side // 8) * 8 for side in size]
+    assert [tuple(M.shape[-2:]) for M in output.maps] == [
+        (padded[0] // scale, padded[1] // scale) for scale in (1, 2, 4, 8)
+    ]
+    for M in output.maps:
+        assert M.shape[:2] == (1, 1)
+        assert 0 <= M.min() <= M.max() <= 1
+
+
+def test_what_is_under_the_hole_is_never_seen(generator):
+    image, mask = photo_and_mask()
+    other = torch.where(mask > 0, torch.full_like(image, float("nan")), image)
+    with torch.no_grad():
+        for seen, unseen in zip(generator(image, mask)[:2], generator(other, mask)[:2], strict=True):
+            assert torch.equal(seen, unseen)
+
+
+def test_hole_depends_on_distant_known_pixels():
+    """Dilated convolutions must carry the border of a 128 px photo into the middle of its hole."""
+    torch.manual_seed(0)
+    generator = Generator()
+    image, mask = photo_and_mask(128, 128)
+    image.requires_grad_()
+    generator(image, mask).result[0, :, 48, 48].sum().backward()
+    assert image.grad[0, :, 0, 0].abs().sum() > 0
+
+
+def test_half_precisions_follow_float32(generator):
+    image, mask = photo_and_mask()
+    with torch.no_grad():
+        exact = generator(image, mask).result
+        for dtype, tolerance in ((torch.bfloat16, 0.05), (torch.float16, 0.01)):
+            cast = Generator(SMALL).eval()
+            cast.load_state_dict(generator.state_dict())
+            output = cast.to(dtype)(image.to(dtype), mask.to(dtype))
+            assert output.result.dtype == torch.float32
+            assert (output.result - exact).abs().max() < tolerance * exact.abs().max()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert (generator(image, mask).result - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_every_parameter_receives_gradient(generator):
+    image, mask = photo_and_mask(batch=2)
+    output = generator(image, mask)
+    loss = reconstruction_loss(image, output.coarse, output.result) + dam_loss(
+        output.maps, image, output.result
+    )
+    loss.backward()
+    without = [n for n, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_wrong_shapes_are_refused(generator):
+    image, mask = photo_and_mask()
+    with pytest.raises(ValueError, match=r"expected image \(B, 3, H, W\)"):
+        generator(image[:, :1], mask)
+    with pytest.raises(ValueError, match="expected image"):
+        generator(image, mask[..., :-1])
+
+
+def test_dam_block_is_its_formula():
+    torch.manual_seed(0)
+    block = DAMBlock(3)
+    T, S = torch.randn(2, 3, 5, 5), torch.randn(2, 3, 5, 5)
+    x, M = block(T, S)
+    fused = torch.einsum("oi,bihw->bohw", block.fuse.weight[:, :, 0, 0], torch.cat([T, S], 1))
+    fused = fused + block.fuse.bias.view(1, 3, 1, 1)
+    logit = torch.einsum("oi,bihw->bohw", block.fakeness.weight[:, :, 0, 0], fused) + block.fakeness.bias
+    assert torch.allclose(M, 1 / (1 + torch.exp(-logit)), atol=1e-6)
+    assert torch.allclose(x, fused + M * fused, atol=1e-6)
+
+
+def test_composite_takes_known_pixels_from_the_photo():
+    image, mask = photo_and_mask()
+    done = composite(image, mask, torch.zeros_like(image))
+    assert torch.equal(done[mask.expand_as(done) == 0], image[mask.expand_as(image) == 0])
+    assert done[mask.expand_as(done) == 1].abs().max() == 0
+
+
+def test_config_survives_json_and_refuses_nonsense():
+    config = GeneratorConfig()
+    assert GeneratorConfig.from_dict(config.to_dict()) == config
+    for bad in (
+        {**config.to_dict(), "extra": [1]},
+        {**config.to_dict(), "dam_channels": [1, 2, 3]},
+        {**config.to_dict(), "dam_channels": [1, 2, 3, -4]},
+        {**config.to_dict(), "coarse_dilations": "12"},
+    ):
+        with pytest.raises(ValueError, match=r"config|dam_channels"):
+            GeneratorConfig.from_dict(bad)
