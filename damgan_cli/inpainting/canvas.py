@@ -61,19 +61,18 @@ class Canvas:
 
     def add(self, tile: tuple[slice, slice], fill: NDArray[np.float32]) -> None:
         """Add a tile's fill: (h, w, 4), RGB in [-1, 1] and attention in [0, 1]."""
-        weight = np.minimum.outer(
-            *(_ramp(span, side) for span, side in zip(tile, self.hole.shape, strict=True))
-        )
+        ramps = (_ramp(span, side) for span, side in zip(tile, self.hole.shape, strict=True))
+        weight = np.minimum.outer(*ramps)
         self._sum[tile] += fill * weight[..., None]
         self._weight[tile] += weight[..., None]
 
     def paste(self, rgb: NDArray[np.uint8], attention: NDArray[np.float32]) -> None:
         """Write the blended fill of this part of the hole into a photo's (H, W, 3) and (H, W)."""
-        fill = self._sum / np.maximum(self._weight, 1e-6)
+        fill: NDArray[np.float32] = self._sum / np.maximum(self._weight, np.float32(1e-6))
         fill[..., :3] = np.where(self.hole[..., None], fill[..., :3], self.image)
         height, width = self.part.shape
         if self.hole.shape != self.part.shape:
-            fill = cv2.resize(fill, (width, height), interpolation=cv2.INTER_CUBIC)
+            fill = cv2.resize(fill, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
         colours = np.clip(np.rint((fill[..., :3] + 1) * 127.5), 0, 255).astype(np.uint8)
         rgb[self.box][self.part] = colours[self.part]
         attention[self.box][self.part] = np.clip(fill[..., 3], 0, 1)[self.part]
@@ -95,9 +94,7 @@ def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> list[Canvas]:
         x, y, w, h = (int(value) for value in stats[label, :4])
         around = (slice(y, y + h), slice(x, x + w))
         own = (parts[around] == label) & hole[around]
-        deepest = min(
-            float(depth[around][own].max()), max(height, width) / 2
-        )  # no known pixel at all: infinite
+        deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
         rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
         scale = min(1.0, REACH / deepest)
         top, bottom, canvas_height = _extent(y + rows[0], y + rows[-1] + 1, height, scale)

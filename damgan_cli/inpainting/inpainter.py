@@ -41,9 +41,9 @@ class Fill:
 class Inpainter:
     """A loaded model that fills holes in photos of any size.
 
-    ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda``, ``cuda:N``
-    or ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows
-    of 128 x 128 px that go through the model at once (larger windows count by their area). ``offline`` never
+    ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda[:N]`` or
+    ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows of
+    128 x 128 px that go through the model at once (larger ones count by their area). ``offline`` never
     touches the network. Raises WeightsError and DeviceError.
     """
 
@@ -68,10 +68,10 @@ class Inpainter:
         """Fill the white part of ``mask`` in ``image``; returns the same kind of thing as ``image``.
 
         ``image`` is a PIL image of any mode that a photo can have, or an array (H, W), (H, W, 2), (H, W, 3)
-        or (H, W, 4) of uint8 or uint16 (gray, gray and alpha, RGB, RGBA). ``mask`` is a PIL image, or an array
-        (H, W[, C]) of bool or uint8, where True or more than 127 is hole. Neither is changed; known pixels
-        come back bit-identical, alpha stays as it is. An EXIF orientation is not applied: mask and image
-        are taken as their pixels lie. Raises MaskError if the sizes differ, ImageFileError for other kinds.
+        or (H, W, 4) of uint8 or uint16 (gray, gray and alpha, RGB, RGBA). ``mask`` is a PIL image, or an
+        array (H, W[, C]) of bool or uint8, where True or more than 127 is hole. Neither is changed; known
+        pixels come back bit-identical, alpha stays as it is. An EXIF orientation is not applied: mask and
+        image are taken as their pixels lie. Raises MaskError if the sizes differ, else ImageFileError.
         """
         photo = photo_of(image)
         hole = hole_of(mask)

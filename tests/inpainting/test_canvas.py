@@ -1,0 +1,120 @@
+"""Canvases: what the model gets to see of a photo, and where its fill goes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from damgan_cli.inpainting.canvas import NATIVE, OVERLAP, REACH, TILE, plan
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def hole_with(shape, *boxes):
+    hole = np.zeros(shape, bool)
+    for top, bottom, left, right in boxes:
+        hole[top:bottom, left:right] = True
+    return hole
+
+
+HOLES = {
+    "small photo": hole_with((90, 120), (10, 50, 20, 90)),
+    "one thin stroke": hole_with((400, 600), (100, 110, 50, 550)),
+    "one big square": hole_with((500, 700), (100, 400, 200, 500)),
+    "two parts": hole_with((600, 600), (10, 40, 10, 40), (300, 580, 300, 580)),
+    "longer than a tile": hole_with((300, 1500), (100, 130, 5, 1495)),
+    "at the border": hole_with((300, 300), (0, 300, 200, 300)),
+    "everything": hole_with((200, 333), (0, 200, 0, 333)),
+    "one pixel": hole_with((1000, 130), (999, 1000, 0, 1)),
+    "specks": np.random.default_rng(0).random((300, 400)) < 0.0005,
+}
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_every_hole_pixel_is_filled_once_and_no_other(name):
+    hole = HOLES[name]
+    rgb = photo(*hole.shape)
+    canvases = plan(rgb, hole)
+    covered = np.zeros(hole.shape, int)
+    for canvas in canvases:
+        covered[canvas.box] += canvas.part
+        filled = np.zeros(canvas.hole.shape, bool)
+        for tile in canvas.tiles():
+            assert max(canvas.hole[tile].shape) <= TILE
+            filled[tile] = True
+            canvas.add(tile, np.full((*canvas.hole[tile].shape, 4), 0.5, np.float32))
+        assert not (canvas.hole & ~filled).any()
+    assert np.array_equal(covered, hole.astype(int))
+    result, attention = rgb.copy(), np.zeros(hole.shape, np.float32)
+    for canvas in canvases:
+        canvas.paste(result, attention)
+    assert np.array_equal(result[~hole], rgb[~hole])
+    assert (attention[~hole] == 0).all()
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_the_truth_under_the_hole_never_reaches_a_canvas(name):
+    hole = HOLES[name]
+    rgb = photo(*hole.shape)
+    other = rgb.copy()
+    other[hole] = photo(*hole.shape, seed=1)[hole]
+    for one, two in zip(plan(rgb, hole), plan(other, hole), strict=True):
+        assert np.array_equal(one.image, two.image)
+        assert (one.image[one.hole] == 0).all()
+
+
+def test_small_photos_are_their_own_canvas():
+    hole = HOLES["small photo"]
+    (canvas,) = plan(photo(*hole.shape), hole)
+    assert canvas.hole is hole
+    assert list(canvas.tiles()) == [(slice(0, 90), slice(0, 120))]
+    assert plan(photo(50, 50), np.zeros((50, 50), bool)) == []
+
+
+def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced_to_reach():
+    (stroke,) = plan(photo(400, 600), HOLES["one thin stroke"])
+    assert stroke.hole.shape == stroke.part.shape  # not resized
+    (square,) = plan(photo(500, 700), HOLES["one big square"])
+    assert square.hole.any(1).sum() == pytest.approx(2 * REACH, abs=3)
+    small, big = plan(photo(600, 600), HOLES["two parts"])
+    assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
+    assert big.hole.shape != big.part.shape
+
+
+def test_a_reduced_canvas_averages_known_pixels_only():
+    rgb = np.full((500, 700, 3), 200, np.uint8)
+    hole = HOLES["one big square"]
+    rgb[hole] = 0
+    (canvas,) = plan(rgb, hole)
+    assert np.allclose(canvas.image[~canvas.hole], 200 / 127.5 - 1, atol=1e-5)
+
+
+def test_a_constant_fill_comes_out_constant_across_tiles_and_scales():
+    for name in ("longer than a tile", "one big square", "two parts"):
+        hole = HOLES[name]
+        rgb = np.full((*hole.shape, 3), 51, np.uint8)
+        result, attention = rgb.copy(), np.zeros(hole.shape, np.float32)
+        for canvas in plan(rgb, hole):
+            for tile in canvas.tiles():
+                fill = np.full((*canvas.hole[tile].shape, 4), 51 / 127.5 - 1, np.float32)
+                fill[..., 3] = 0.25
+                canvas.add(tile, fill)
+            canvas.paste(result, attention)
+        assert (result == 51).all()
+        assert np.allclose(attention[hole], 0.25, atol=1e-6)
+
+
+def test_neighbouring_tiles_blend_without_a_step():
+    hole = HOLES["longer than a tile"]
+    (canvas,) = plan(photo(*hole.shape), hole)
+    tiles = list(canvas.tiles())
+    assert len(tiles) > 2
+    for number, tile in enumerate(tiles):  # tiles that disagree as much as they can
+        canvas.add(tile, np.full((*canvas.hole[tile].shape, 4), 1.0 if number % 2 else -1.0, np.float32))
+    result = np.zeros((*hole.shape, 3), np.uint8)
+    canvas.paste(result, np.zeros(hole.shape, np.float32))
+    steps = np.abs(np.diff(result[115, 5:1495, 0].astype(int)))
+    assert steps.max() <= 255 / OVERLAP * 2 + 1
+    assert steps.sum() > 255

@@ -1,0 +1,186 @@
+"""The Python face."""
+
+from __future__ import annotations
+
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from damgan_cli import Inpainter
+from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
+from damgan_cli.images.files import MaskWarning
+from tests.inpainting.test_canvas import HOLES, hole_with, photo
+
+
+def test_at_128_it_is_exactly_the_generator(inpainter):
+    rgb, hole = photo(128, 128), hole_with((128, 128), (32, 96, 32, 96))
+    image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 127.5 - 1
+    mask = torch.from_numpy(hole)[None, None].float()
+    with torch.inference_mode():
+        output = inpainter.generator(image, mask)
+    bare = ((output.result[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+    expected = np.where(hole[..., None], bare, rgb)
+    (fill,) = inpainter.fill_batch([rgb], [hole])
+    assert np.abs(fill.rgb.astype(int) - expected).max() <= 1  # the order of float sums may differ
+    assert (fill.rgb == expected).mean() > 0.99
+    assert np.allclose(fill.attention[hole], output.maps[0][0, 0].numpy()[hole], atol=1e-5)
+    assert (fill.attention[~hole] == 0).all()
+    assert fill.attention.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", HOLES)
+def test_any_size_and_hole(inpainter, name):
+    hole = HOLES[name]
+    rgb = photo(*hole.shape)
+    before, hole_before = rgb.copy(), hole.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MaskWarning)
+        (fill,) = inpainter.fill_batch([rgb], [hole])
+    assert fill.rgb.shape == rgb.shape
+    assert np.array_equal(fill.rgb[~hole], rgb[~hole])
+    assert (fill.rgb[hole] != rgb[hole]).any()
+    assert fill.attention.shape == hole.shape
+    assert fill.attention.min() >= 0
+    assert fill.attention.max() <= 1
+    assert np.array_equal(rgb, before)
+    assert np.array_equal(hole, hole_before)
+
+
+def test_what_lies_under_the_hole_makes_no_difference(inpainter):
+    for name in ("small photo", "one big square", "two parts"):
+        hole = HOLES[name]
+        rgb = photo(*hole.shape)
+        other = rgb.copy()
+        other[hole] = 255 - other[hole]
+        one, two = inpainter.fill_batch([rgb], [hole])[0], inpainter.fill_batch([other], [hole])[0]
+        assert np.array_equal(one.rgb, two.rgb)
+
+
+def test_a_batch_gives_what_single_photos_give(tiny_weights, inpainter):
+    names = ["small photo", "one thin stroke", "two parts", "at the border"]
+    holes = [HOLES[name] for name in names] + [np.zeros((40, 60), bool)]
+    rgbs = [photo(*hole.shape, seed=i) for i, hole in enumerate(holes)]
+    calls = []
+    many = Inpainter(tiny_weights, device="cpu", dtype="float32", batch_size=64)
+    forward = many._forward
+    many._forward = lambda images, masks: calls.append(len(images)) or forward(images, masks)
+    together = many.fill_batch(rgbs, holes)
+    assert max(calls) > 1
+    for rgb, hole, fill in zip(rgbs, holes, together, strict=True):
+        alone = inpainter.fill_batch([rgb], [hole])[0]
+        assert np.abs(fill.rgb.astype(int) - alone.rgb).max() <= 1
+    assert np.array_equal(together[-1].rgb, rgbs[-1])  # the empty hole
+
+
+def test_an_empty_hole_runs_no_network(inpainter, monkeypatch):
+    monkeypatch.setattr(inpainter, "_forward", None)
+    rgb = photo(200, 300)
+    assert np.array_equal(inpainter(rgb, np.zeros((200, 300), bool)), rgb)
+
+
+def test_a_whole_photo_hole_warns(inpainter):
+    with pytest.warns(MaskWarning, match="whole photo"):
+        assert inpainter(photo(60, 70), np.ones((60, 70), bool)).shape == (60, 70, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_pil_in_pil_out(inpainter, mode):
+    hole = hole_with((150, 140), (40, 90, 30, 100))
+    rgb = photo(150, 140)
+    if mode == "I;16":
+        image = Image.fromarray(rgb[..., 0].astype(np.uint16) * 251)
+    elif mode == "P":
+        image = Image.fromarray(rgb).quantize(64)
+    else:
+        image = Image.fromarray(rgb).convert(mode)
+    image.info["dpi"] = (72, 72)
+    before = image.copy()
+    result = inpainter(image, Image.fromarray(hole))
+    assert isinstance(result, Image.Image)
+    assert (result.mode, result.size, result.info["dpi"]) == (image.mode, image.size, (72, 72))
+    assert np.array_equal(np.asarray(image), np.asarray(before))
+    assert np.array_equal(np.asarray(result)[~hole], np.asarray(image)[~hole])
+    assert not np.array_equal(np.asarray(result)[hole], np.asarray(image)[hole])
+
+
+@pytest.mark.parametrize("channels", [0, 2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_numpy_in_numpy_out(inpainter, channels, dtype):
+    hole = hole_with((70, 80), (10, 30, 20, 60))
+    shape = (70, 80, channels) if channels else (70, 80)
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
+    before = pixels.copy()
+    result = inpainter(pixels, hole.astype(np.uint8) * 255)
+    assert isinstance(result, np.ndarray)
+    assert (result.shape, result.dtype) == (shape, dtype)
+    assert np.array_equal(pixels, before)
+    assert np.array_equal(result[~hole], pixels[~hole])
+    assert not np.array_equal(result[hole], pixels[hole])
+    if channels in {2, 4}:
+        assert np.array_equal(result[..., -1], pixels[..., -1])
+
+
+def test_views_and_read_only_arrays(inpainter):
+    rgb = photo(100, 100)[::-1, :, ::-1]
+    rgb.flags.writeable = False
+    hole = hole_with((100, 100), (10, 30, 20, 60))[:, ::-1]
+    assert np.array_equal(inpainter(rgb, hole)[~hole], rgb[~hole])
+
+
+def test_wrong_input_is_one_clear_error(inpainter):
+    rgb, hole = photo(40, 50), hole_with((40, 50), (10, 20, 10, 20))
+    with pytest.raises(MaskError, match="The mask is 40x50, but its photo 50x40"):
+        inpainter(rgb, hole.T)
+    with pytest.raises(ImageFileError, match="array of float64"):
+        inpainter(rgb / 255.0, hole)
+    with pytest.raises(ImageFileError, match="A photo cannot be a str"):
+        inpainter("photo.png", hole)
+    with pytest.raises(ImageFileError, match="mode F"):
+        inpainter(Image.fromarray(rgb[..., 0].astype(np.float32)), hole)
+    with pytest.raises(ImageFileError, match="A mask cannot be"):
+        inpainter(rgb, hole * 1.0)
+
+
+def test_unknown_weights_devices_and_types(tiny_weights):
+    with pytest.raises(WeightsError, match="nonsense"):
+        Inpainter("nonsense")
+    with pytest.raises(DeviceError):
+        Inpainter(tiny_weights, device="cuda:99")
+    with pytest.raises(DeviceError):
+        Inpainter(tiny_weights, device="cpu", dtype="float16")
+    with pytest.raises(ValueError, match="batch_size"):
+        Inpainter(tiny_weights, batch_size=0)
+
+
+def test_bfloat16_is_close_to_float32(tiny_weights, inpainter):
+    low = Inpainter(tiny_weights, device="cpu", dtype="bfloat16")
+    rgb, hole = cv2.GaussianBlur(photo(128, 128), (0, 0), 5), hole_with((128, 128), (32, 96, 32, 96))
+    assert np.abs(low(rgb, hole).astype(int) - inpainter(rgb, hole)).mean() < 2
+
+
+def test_out_of_memory_halves_the_batch(tiny_weights):
+    filler = Inpainter(tiny_weights, device="cpu", dtype="float32")
+    forward, sizes = filler._forward, []
+
+    def small_memory(images, holes):
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise torch.OutOfMemoryError
+        return forward(images, holes)
+
+    filler._forward = small_memory
+    rgbs, holes = [photo(64, 64, seed=i) for i in range(5)], [hole_with((64, 64), (10, 40, 10, 40))] * 5
+    fills = filler.fill_batch(rgbs, holes)
+    assert sizes == [5, 2, 3, 1, 2]
+    assert all((fill.rgb[holes[0]] != rgb[holes[0]]).any() for fill, rgb in zip(fills, rgbs, strict=True))
+
+    def no_memory(images, holes):
+        raise torch.OutOfMemoryError
+
+    filler._forward = no_memory
+    with pytest.raises(DeviceError, match="too little free memory"):
+        filler.fill_batch(rgbs, holes)
