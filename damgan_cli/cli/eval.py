@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,9 @@ from damgan_cli.cli import console
 from damgan_cli.errors import DamganError, ExitCode, ImageFileError, MaskError
 
 if TYPE_CHECKING:
-    from damgan_cli.evaluation.protocol import Filler, Hole, Image
+    from collections.abc import Iterator
+
+    from damgan_cli.evaluation.protocol import Filler, Hole, Image, MaskSet, Photos
     from damgan_cli.evaluation.report import Line, Row
 
 
@@ -42,7 +45,7 @@ class Report:
     """What is wrong, by file."""
 
 
-def evaluate(  # noqa: PLR0917  (Typer's way)
+def evaluate(
     results: Annotated[
         Path | None, typer.Argument(help="Inpainted file or folder to score.", show_default=False)
     ] = None,
@@ -156,9 +159,9 @@ def _score_files(
     from damgan_cli.evaluation.report import Row, json_images
 
     pairs = find_pairs(results, truths, masks)
-    row = Row(str(results), "", [], [])
+    row = Row(results.name, "", [], [])
     failed: dict[str, str] = {}
-    with console.progress(quiet=quiet) as progress, warnings.catch_warnings(record=True) as caught:
+    with _warnings_on_stderr(), console.progress(quiet=quiet) as progress:
         for pair in progress.track(pairs, description="scoring"):
             try:
                 scores = pair.score(invert_mask=invert_mask)
@@ -167,7 +170,6 @@ def _score_files(
                 continue
             row.names.append(pair.name)
             row.scores.append(scores)
-    _repeat(caught)
     document = {
         "mode": "files",
         "results": str(results),
@@ -196,39 +198,70 @@ def _score_weights(
     save: Path | None,
     quiet: bool,
 ) -> Report:
-    from damgan_cli.evaluation.protocol import (
-        PAPER_TABLE_1,
-        SIZE,
-        load_photos,
-        mask_sets,
-        run_protocol,
-        telea,
-    )
-    from damgan_cli.evaluation.report import Row, json_images, mean_over_sets
+    from damgan_cli.evaluation.protocol import PAPER_TABLE_1, SIZE, load_photos, mask_sets, telea
+    from damgan_cli.evaluation.report import json_images, mean_over_sets
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.weights import DEFAULT_WEIGHTS
 
     weights = weights or DEFAULT_WEIGHTS
     photos = load_photos(images, limit)
-    with warnings.catch_warnings(record=True) as caught:
+    with _warnings_on_stderr():
         sets = mask_sets(
             masks.protocol, photos.count, seed=masks.seed, folder=masks.folder, invert=masks.invert
         )
-    _repeat(caught)
     inpainter = Inpainter(weights, **engine)
 
     def network(pictures: list[Image], holes: list[Hole]) -> list[Image]:
         return [fill.rgb for fill in inpainter.fill_batch(pictures, holes)]
 
-    methods: dict[str, Filler] = {"Telea (OpenCV)": telea, weights: network}
     if photos.fitted and not quiet:
         console.note(
             f"{len(photos.fitted)} of {len(photos.names)} photos are not {SIZE}x{SIZE}: scaled and cut"
         )
+    methods: dict[str, Filler] = {"Telea": telea, Path(weights).name: network}
+    rows = _fill_and_score(photos, sets, methods, save, quiet=quiet)
+    document = {
+        "mode": "protocol",
+        "protocol": masks.protocol,
+        "size": SIZE,
+        "images": str(images),
+        "fitted": photos.fitted,
+        "mask": str(masks.folder) if masks.folder else None,
+        "seed": masks.seed,
+        "weights": {
+            "name": inpainter.weights.name,
+            "source": inpainter.weights.source,
+            "revision": inpainter.weights.revision,
+        },
+        "device": str(inpainter.device),
+        "dtype": str(inpainter.dtype).removeprefix("torch."),
+        "rows": [{"method": row.method, "masks": row.masks, **json_images(row)} for row in rows],
+    }
+    lines: list[Line] = []
+    for masked in sets:
+        if masks.protocol == "paper":
+            printed = PAPER_TABLE_1[masked.name]
+            lines += [(masked.name, f"{name}, paper", scores) for name, scores in printed.items()]
+        lines += [(row.masks, row.method, row.mean) for row in rows if row.masks == masked.name]
+    if masks.protocol == "paper":
+        document["published"] = PAPER_TABLE_1
+    if masks.protocol == "bins":
+        means = document["mean_over_bins"] = mean_over_sets(rows)
+        lines += [("mean of bins", method, mean) for method, mean in means.items()]
+    return Report(rows, lines, document, photos.failed)
+
+
+def _fill_and_score(
+    photos: Photos, sets: list[MaskSet], methods: dict[str, Filler], save: Path | None, *, quiet: bool
+) -> list[Row]:
+    """One row per mask set and method, in this order; pictures go below ``save``, if given."""
+    from damgan_cli.evaluation.protocol import run_protocol, telea
+    from damgan_cli.evaluation.report import Row
+
     keep = _Keeper(save, photos.names)
     keep.all("truth", photos.pixels)
     rows = []
-    with console.progress(quiet=quiet) as progress:
+    with _warnings_on_stderr(), console.progress(quiet=quiet) as progress:
         task = progress.add_task("filling", total=len(sets) * len(methods) * len(photos.names))
         for masked in sets:
             holes = [masked.holes[i % len(masked.holes)] for i in photos.positions]
@@ -240,38 +273,9 @@ def _score_weights(
                     keep.one(place, index, result)
                     progress.advance(task)
 
-                rows.append(
-                    Row(method, masked.name, photos.names, run_protocol(fill, photos.pixels, holes, each))
-                )
-
-    lines: list[Line] = []
-    for masked in sets:
-        if masks.protocol == "paper":
-            published = PAPER_TABLE_1[masked.name]
-            lines += [
-                (masked.name, f"{n} (printed)", {"psnr": p, "ssim": s}) for n, (p, s) in published.items()
-            ]
-        lines += [(row.masks, row.method, row.mean) for row in rows if row.masks == masked.name]
-    document: dict[str, Any] = {
-        "mode": "protocol",
-        "protocol": masks.protocol,
-        "size": SIZE,
-        "images": str(images),
-        "fitted": photos.fitted,
-        "mask": str(masks.folder) if masks.folder else None,
-        "seed": masks.seed,
-        "weights": weights,
-        "rows": [{"method": row.method, "masks": row.masks, **json_images(row)} for row in rows],
-    }
-    if masks.protocol == "bins":
-        document["mean_over_bins"] = mean_over_sets(rows)
-        lines += [("mean of bins", method, mean) for method, mean in document["mean_over_bins"].items()]
-    if masks.protocol == "paper":
-        document["published"] = {
-            name: {method: {"psnr": p, "ssim": s} for method, (p, s) in table.items()}
-            for name, table in PAPER_TABLE_1.items()
-        }
-    return Report(rows, lines, document, photos.failed)
+                scores = run_protocol(fill, photos.pixels, holes, each)
+                rows.append(Row(method, masked.name, photos.names, scores))
+    return rows
 
 
 class _Keeper:
@@ -297,13 +301,19 @@ class _Keeper:
             self.one(place, index, picture)
 
 
-def _repeat(caught: list[warnings.WarningMessage]) -> None:
-    """Print warnings about masks on stderr, the first few of them."""
+@contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Print warnings (about masks, mostly) once the work is done, the first few of them."""
+    from damgan_cli.images.files import MaskWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MaskWarning)
+        yield
     texts = list(dict.fromkeys(str(warning.message) for warning in caught))
     for text in texts[:_SHOWN]:
         console.warn(text)
     if len(texts) > _SHOWN:
-        console.warn(f"{len(texts) - _SHOWN} more masks are like that")
+        console.warn(f"{len(texts) - _SHOWN} more warnings like these")
 
 
 def _print(report: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> None:
@@ -327,7 +337,7 @@ def _print(report: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> N
                 )
         if "published" in report.document:
             console.stdout.print(
-                "printed: Table 1 of Cha & Kim, CelebA-HQ at 128x128, on the authors' own photos and masks"
+                "paper: as printed in Table 1 of Cha & Kim; CelebA-HQ, on their own photos and masks"
             )
         if not quiet:
             for name, definition in METRIC_DEFINITIONS.items():

@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path  # noqa: TC003  (Typer reads it)
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,7 +45,7 @@ class Record:
     touches_border: bool
 
 
-def mask(  # noqa: PLR0917  (Typer's way)
+def mask(
     kinds: Annotated[
         list[str],
         typer.Argument(
@@ -132,7 +132,7 @@ def mask(  # noqa: PLR0917  (Typer's way)
         for job in progress.track(jobs, description="masks"):
             try:
                 records.append(_make(job, seed, limits, out.parent if single else out))
-            except MaskError as problem:  # noqa: PERF203
+            except MaskError as problem:
                 failed[str(job.path)] = str(problem)
     if manifest:
         _write_manifest(manifest, records)

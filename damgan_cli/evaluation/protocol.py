@@ -34,18 +34,18 @@ RATIO_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5,
 
 PAPER_TABLE_1 = {
     "center": {
-        "CE": (22.56, 0.864),
-        "CA": (23.06, 0.875),
-        "Partial": (23.57, 0.884),
-        "Gated": (24.04, 0.892),
-        "DAM-GAN": (24.77, 0.903),
+        "CE": {"psnr": 22.56, "ssim": 0.864},
+        "CA": {"psnr": 23.06, "ssim": 0.875},
+        "Partial": {"psnr": 23.57, "ssim": 0.884},
+        "Gated": {"psnr": 24.04, "ssim": 0.892},
+        "DAM-GAN": {"psnr": 24.77, "ssim": 0.903},
     },
     "freeform": {
-        "CE": (27.20, 0.939),
-        "CA": (28.23, 0.954),
-        "Partial": (29.04, 0.952),
-        "Gated": (29.11, 0.952),
-        "DAM-GAN": (29.49, 0.960),
+        "CE": {"psnr": 27.20, "ssim": 0.939},
+        "CA": {"psnr": 28.23, "ssim": 0.954},
+        "Partial": {"psnr": 29.04, "ssim": 0.952},
+        "Gated": {"psnr": 29.11, "ssim": 0.952},
+        "DAM-GAN": {"psnr": 29.49, "ssim": 0.960},
     },
 }
 """PSNR in dB and SSIM on CelebA-HQ at 128x128 (Cha & Kim, Table 1), on the authors' photos and masks."""
