@@ -220,6 +220,7 @@ def tiny_weights(tmp_path_factory):
     from damgan_cli.model import Generator, GeneratorConfig
     from damgan_cli.weights import save_weights
 
+    torch.set_num_threads(1)  # threads of so small a network mostly wait for each other
     torch.manual_seed(0)
     config = GeneratorConfig((8, 8, 8), (2,), (8, 8, 8, 8), (1,))
     folder = tmp_path_factory.mktemp("weights") / "tiny"
