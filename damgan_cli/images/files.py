@@ -25,6 +25,8 @@ from damgan_cli.images.decode import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 __all__ = [
@@ -44,21 +46,25 @@ class MaskWarning(UserWarning):
     """A mask is readable but probably not what its owner thinks."""
 
 
-def list_images(folder: Path) -> list[Path]:
-    """All photos under ``folder``, at any depth, sorted by relative path; hidden files are left out.
+def list_images(folder: Path, exclude: Iterable[Path] = ()) -> list[Path]:
+    """All photos under ``folder``, at any depth, sorted by relative path.
 
-    Raises ImageFileError if ``folder`` is no readable folder.
+    Hidden files and what is, or lies in, one of ``exclude`` are left out. Raises ImageFileError if ``folder``
+    is no folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         kind = "is a file, not a folder" if folder.exists() else "does not exist"
         raise ImageFileError(f"The folder {folder} {kind}.")
-    found = [
-        Path(root, name)
-        for root, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
-    ]
+    hidden = {path.resolve() for path in exclude}
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if Path(root, name).resolve() not in hidden]
+        found += [
+            path
+            for path in (Path(root, name) for name in names if not name.startswith("."))
+            if path.suffix.lower() in EXTENSIONS and path.resolve() not in hidden
+        ]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -9,6 +9,7 @@ from damgan_cli.errors import PairingError
 from damgan_cli.images.files import list_images
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 _SHOWN = 10
@@ -24,14 +25,16 @@ class Pair:
     right: Path
 
 
-def pair_by_relative_path(left_root: Path, right_root: Path, left_name: str, right_name: str) -> list[Pair]:
+def pair_by_relative_path(
+    left_root: Path, right_root: Path, left_name: str, right_name: str, *, exclude: Collection[Path] = ()
+) -> list[Pair]:
     """Pair every image under ``left_root`` with the one of the same relative path under ``right_root``.
 
     Extensions do not count: ``a/b.jpg`` goes with ``a/b.png``. The names (plurals such as "photos" and
-    "masks") serve the messages. Sorted by name. Raises PairingError, listing both sides at once, if anything
+    "masks") serve the messages; folders and files in ``exclude`` do not take part. Sorted by name. Raises PairingError, listing both sides at once, if anything
     is unpaired or ambiguous (``b.jpg`` beside ``b.png``) or if there is nothing to pair.
     """
-    lefts, rights = _by_name(left_root), _by_name(right_root)
+    lefts, rights = _by_name(left_root, exclude), _by_name(right_root, exclude)
     problems: list[str] = []
     for side, root, files in ((left_name, left_root, lefts), (right_name, right_root, rights)):
         if not files:
@@ -55,9 +58,9 @@ def pair_by_relative_path(left_root: Path, right_root: Path, left_name: str, rig
     return [Pair(name, lefts[name][0], rights[name][0]) for name in sorted(lefts)]
 
 
-def _by_name(root: Path) -> dict[str, list[Path]]:
+def _by_name(root: Path, exclude: Collection[Path]) -> dict[str, list[Path]]:
     named: dict[str, list[Path]] = {}
-    for path in list_images(root):
+    for path in list_images(root, exclude):
         named.setdefault(path.relative_to(root).with_suffix("").as_posix(), []).append(path)
     return named
 

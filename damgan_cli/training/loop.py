@@ -145,7 +145,6 @@ class Trainer:
             self._descend(self.optimizer_D, self.D, loss_d, losses, "D")
         self.step += 1
         self._update_ema()
-        losses["learning_rate"] = config.learning_rate * rate
         return losses
 
     def _autocast(self) -> torch.autocast:
@@ -270,6 +269,7 @@ def _train_one_tick(trainer: Trainer, interrupted: _Interrupted) -> dict[str, fl
         "images": trainer.images,
         "seconds": trainer.seconds,
         "images_per_second": (trainer.images - first) / seconds,
+        "learning_rate": trainer.optimizer_G.param_groups[0]["lr"],
         **{name: float(total) / count for name, (total, count) in sums.items()},
     }
 

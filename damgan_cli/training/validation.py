@@ -85,7 +85,8 @@ class Validation:
             shown = F.interpolate(M.float().mul(4).clamp(max=1), size=(size, size)).mul(2).sub(1)
             columns.append(shown.expand(-1, 3, -1, -1))
         cells = torch.stack(columns, dim=1).flatten(0, 1)  # (rows * 8, 3, S, S)
-        return to_uint8(make_grid(cells.cpu(), nrow=len(columns), padding=2, pad_value=1)[None])[0]
+        grid: Tensor = make_grid(cells.cpu(), nrow=len(columns), padding=2, pad_value=1)
+        return np.asarray(to_uint8(grid[None])[0])
 
 
 def _centre_square(photo: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

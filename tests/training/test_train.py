@@ -1,0 +1,285 @@
+"""``damgan train`` on a few tiny photos: what it writes, resuming to the bit, interrupting, budgets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from damgan_cli.training import config as presets
+from damgan_cli.training.config import PRESETS
+from damgan_cli.training.data import Batches
+from damgan_cli.training.loop import Budget, Trainer, learning_rate
+
+TINY = {
+    "size": 32,
+    "batch_size": 2,
+    "tick_images": 8,
+    "generator": {
+        "coarse_channels": [4, 4, 4],
+        "coarse_dilations": [2],
+        "dam_channels": [4, 4, 4, 4],
+        "dam_dilations": [2],
+    },
+}
+
+
+def settings(**changes):
+    return [x for k, v in {**TINY, **changes}.items() for x in ("--set", f"{k}={json.dumps(v)}")]
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """24 photos of 40x32 px with structure a network can learn."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        photo = cv2.resize(rng.integers(0, 256, (4, 5, 3), np.uint8), (40, 32), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{i:02}.png"), photo)
+    return folder
+
+
+def stats(run):
+    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    result = damgan("train", photos, "-o", out, "--images", 24, *settings())
+    assert result.code == 0, result.err
+    assert result.out == ""
+    lines = [line for line in result.err.splitlines() if " images " in line]
+    assert len(lines) == 3
+    assert "/s" in lines[0]
+    assert "dam" in lines[0]
+    assert [tick["images"] for tick in stats(out)] == [8, 16, 24]
+    assert {
+        "loss_re",
+        "loss_dam",
+        "loss_adv",
+        "loss_d",
+        "images_per_second",
+        "val_center_psnr",
+        "val_irregular_ssim",
+    } <= set(stats(out)[-1])
+    assert list((out / "tensorboard").iterdir())
+    sheet = cv2.imread(str(out / "sheets" / "000000024.png"))
+    assert sheet.shape == (2 + 4 * 34, 2 + 8 * 34, 3)  # two photos under two masks; eight columns
+    config = json.loads((out / "weights" / "config.json").read_text())
+    assert config["images_seen"] == 24
+    assert config["preset"] == "best"
+    assert (out / "weights" / "README.md").read_text().startswith("---\nlibrary_name: damgan")
+    filled = tmp_path / "filled.png"
+    mask = tmp_path / "mask.png"
+    cv2.imwrite(str(mask), np.pad(np.full((8, 8), 255, np.uint8), ((8, 16), (8, 24))))
+    result = damgan("inpaint", photos / "00.png", "--mask", mask, "-o", filled, "--weights", out / "weights")
+    assert result.code == 0, result.err
+    assert filled.is_file()
+
+
+def test_training_lowers_the_loss(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    damgan("train", photos, "-o", out, "--images", 400, *settings(tick_images=40, learning_rate=3e-3), "-q")
+    ticks = stats(out)
+    assert ticks[-1]["loss_re"] < 0.6 * ticks[0]["loss_re"]
+    assert ticks[-1]["val_center_psnr"] > ticks[0]["val_center_psnr"] + 2
+
+
+def test_resume_continues_to_the_same_bits(damgan, photos, tmp_path, monkeypatch):
+    """Interrupted after one tick and resumed, the checkpoint equals that of a run left alone."""
+    command = ["--images", 24, *settings(), "-q"]
+    assert damgan("train", photos, "-o", tmp_path / "whole", *command).code == 0
+
+    from damgan_cli.training import loop
+
+    step = Trainer.train_step
+
+    def step_then_interrupt(self):
+        losses = step(self)
+        if self.images == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "train_step", step_then_interrupt)
+        result = damgan("train", photos, "-o", tmp_path / "parts", *command)
+    assert result.code == 130
+    assert "saved" in result.err
+    assert not (tmp_path / "parts" / "weights").exists()
+    assert damgan("train", photos, "-o", tmp_path / "parts", "--resume", *command).code == 0
+
+    whole, parts = (
+        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts")
+    )
+    assert_same(whole, parts, but={"seconds"})
+    assert [t["images"] for t in stats(tmp_path / "parts")] == [8, 16, 24]
+    assert (tmp_path / "whole/weights/model.safetensors").read_bytes() == (
+        tmp_path / "parts/weights/model.safetensors"
+    ).read_bytes()
+
+
+def assert_same(left, right, but=frozenset(), where=""):
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left.keys() - but:
+            assert_same(left[key], right[key], where=f"{where}/{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), where
+        for i, (a, b) in enumerate(zip(left, right, strict=True)):
+            assert_same(a, b, where=f"{where}/{i}")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    else:
+        assert left == right, where
+
+
+def test_ctrl_c_in_a_real_process(photos, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "damgan_cli", "train", str(photos), "-o", str(out), "--minutes", "10"]
+    process = subprocess.Popen([*command, *settings()], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] > 0
+    assert not list(out.glob("*.tmp"))
+
+
+def test_minutes_end_the_schedule(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    result = damgan("train", photos, "-o", out, "--minutes", 0.02, *settings(warmup_images=0), "-q")
+    assert result.code == 0, result.err
+    last = stats(out)[-1]
+    assert last["seconds"] == pytest.approx(1.2, abs=0.8)
+    assert last["learning_rate"] < 0.5 * 4e-4  # the cosine has come down
+    assert (out / "weights" / "model.safetensors").is_file()
+
+
+def test_init_starts_from_weights(damgan, photos, tmp_path):
+    damgan("train", photos, "-o", tmp_path / "first", "--images", 8, *settings(), "-q")
+    damgan(
+        *(
+            "train",
+            photos,
+            "-o",
+            tmp_path / "second",
+            "--images",
+            2,
+            "--init",
+            tmp_path / "first" / "weights",
+            "-q",
+        ),
+        *settings(learning_rate=1e-9),
+    )
+    first, second = (
+        load_file(tmp_path / run / "weights" / "model.safetensors") for run in ("first", "second")
+    )
+    for name, tensor in first.items():
+        assert torch.allclose(tensor.float(), second[name].float(), atol=1e-3), name
+
+
+def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
+    cv2.imwrite(str(photos / "small.png"), np.zeros((10, 20, 3), np.uint8))
+    cv2.imwrite(str(photos / "large.png"), np.zeros((200, 300, 3), np.uint8))
+    (photos / "broken.png").write_bytes(b"not a picture")
+    result = damgan("train", photos, "-o", tmp_path / "run", "--images", 2, *settings(crop_scale=2))
+    assert result.code == 0, result.err
+    assert "left out" in result.err
+    assert "broken.png" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", 8, "--preset", "nonsense"], "no preset 'nonsense'"),
+        ([], "--images or --minutes"),
+        (["--images", 8, "--set", "nonsense=1"], "Unknown training setting"),
+        (["--images", 8, "--set", "batch_size=many"], "batch_size"),
+        (["--images", 8, "--set", "batch_size=0"], "batch_size"),
+        (["--images", 8, "--set", 'masks={"stars": 1}'], "masks"),
+        (["--images", 8, "--set", "betas=0.5"], "betas"),
+        (["--images", 8, "--set", 'generator={"dam_channels": [1]}'], "dam_channels"),
+        (["--images", 8, "--device", "cuda:9"], "no device 'cuda:9'"),
+        (["--images", 8, "--resume"], "There is no checkpoint"),
+        (["--images", 8, "--init", "nonsense"], "no weights called 'nonsense'"),
+        (["--images", 8, "--val", "missing"], "No folder missing"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(damgan, photos, tmp_path, arguments, message):
+    result = damgan("train", photos, "-o", tmp_path / "run", *settings(), *arguments)
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_other_settings_or_damage_do_not_resume(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    damgan("train", photos, "-o", out, "--images", 8, *settings(), "-q")
+    again = damgan("train", photos, "-o", out, "--images", 8, *settings())
+    assert (again.code, "already holds a training" in again.err) == (2, True)
+    other = damgan("train", photos, "-o", out, "--images", 8, *settings(lambda_dam=1), "--resume")
+    assert (other.code, "other config" in other.err) == (2, True)
+    (out / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes()[:1000])
+    damaged = damgan("train", photos, "-o", out, "--images", 8, *settings(), "--resume")
+    assert (damaged.code, "damaged" in damaged.err) == (2, True)
+
+
+def test_paper_preset_is_the_paper():
+    paper = PRESETS["paper"]
+    assert (paper.lambda_re, paper.lambda_adv, paper.lambda_dam) == (1, 0.001, 0.005)
+    assert (paper.size, paper.gan_loss, paper.adversarial_start) == (128, "minimax", 0)
+    assert (paper.hole_weight, paper.weight_decay, paper.ema_half_life) == (0, 0, 0)
+    assert set(paper.masks) == {"center", "freeform"}
+
+
+def test_learning_rate_schedule():
+    config = presets.TrainingConfig(batch_size=10, warmup_images=100, decay_start=0.5, final_rate=0.1)
+    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(config, 90, 0.1) == pytest.approx(1)
+    assert learning_rate(config, 1000, 0.75) == pytest.approx(0.55)
+    assert learning_rate(config, 1000, 1.0) == pytest.approx(0.1)
+
+
+def test_budget_takes_whichever_ends_first():
+    assert Budget(images=100).progress(25, 1e9) == 0.25
+    assert Budget(minutes=2).progress(10**9, 30) == 0.25
+    assert Budget(images=100, minutes=1).progress(50, 45) == 0.75
+    assert Budget(images=100).progress(200, 0) == 1
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    rng = np.random.default_rng(0)
+    photos = [rng.integers(0, 256, (32, 40, 3), np.uint8) for _ in range(5)]
+    config = presets.TrainingConfig(size=32, batch_size=4, masks={"irregular": 1}, irregular_ratio=(0.2, 0.3))
+    first, again, other = (Batches(photos, config, seed) for seed in (0, 0, 1))
+    first(0)
+    for step in (3, 7):
+        images, masks = first(step)
+        assert images.shape == (4, 32, 32, 3)
+        assert set(np.unique(masks)) == {0, 1}
+        assert ((masks.mean(axis=(1, 2)) >= 0.2) & (masks.mean(axis=(1, 2)) <= 0.3)).all()
+        assert all(np.array_equal(a, b) for a, b in zip(first(step), again(step), strict=True))
+        assert not np.array_equal(first(step)[1], other(step)[1])
+
+
+def test_an_epoch_shows_every_photo_once():
+    photos = [np.full((32, 32, 3), value, np.uint8) for value in range(12)]
+    batches = Batches(photos, presets.TrainingConfig(size=32, batch_size=4), seed=0)
+    seen = [int(image[0, 0, 0]) for step in range(3) for image in batches(step)[0]]
+    assert sorted(seen) == list(range(12))
