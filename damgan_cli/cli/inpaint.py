@@ -1,7 +1,266 @@
-"""``damgan inpaint``."""
+"""``damgan inpaint``: fill the holes of a photo, or of a folder of photos."""
 
 from __future__ import annotations
 
+import contextlib
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-def inpaint() -> None:
-    """Being written."""
+import typer
+
+from damgan_cli.cli import console
+from damgan_cli.errors import ExitCode, MaskError
+from damgan_cli.weights import DEFAULT_WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from damgan_cli.inpainting.folder import MaskOptions, Result
+    from damgan_cli.inpainting.inpainter import Inpainter
+    from damgan_cli.inpainting.jobs import Job, Plan
+
+
+def inpaint(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A photo, or a folder of photos.", show_default=False)
+    ],
+    mask: Annotated[
+        str,
+        typer.Option(
+            "--mask",
+            "-m",
+            metavar="MASK",
+            help="White is filled. One image for all photos, a folder with one mask for each photo (same "
+            "relative path, any extension), or the word [bold]alpha[/]: fill what is transparent.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="Output file or folder. A folder as INPUT needs one and is mirrored in it; without it "
+            "photo.png gives photo.inpainted.png.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", "-w", metavar="NAME|PATH|ORG/REPO[@REV]", help="The model to use.")
+    ] = DEFAULT_WEIGHTS,
+    device: Annotated[
+        str,
+        typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
+    ] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype", help="auto, float32, bfloat16 or float16; auto takes what the device is fast at."
+        ),
+    ] = "auto",
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Windows of 128x128 px that are filled at once.")
+    ] = 8,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is filled.")] = False,
+    dilate: Annotated[
+        int, typer.Option("--dilate", metavar="PX", min=0, help="Grow the hole, to cover an object's rim.")
+    ] = 0,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            "--attention",
+            metavar="DIR",
+            help="Also save the fakeness maps: the brighter, the less the model trusts its fill.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Fill the white part of a mask in a photo, or in every photo of a folder.
+
+    Known pixels stay as they are, to the bit where the file format is lossless.
+    Size, mode, format and metadata are kept. Outputs that exist are skipped:
+    the same command goes on where an earlier run stopped.
+
+    \b
+    [bold]Examples[/]
+      damgan inpaint photo.jpg --mask mask.png
+      damgan inpaint photos --mask masks -o filled
+      damgan inpaint cutout.png --mask alpha -o whole.png --weights scenes
+    """  # noqa: D301
+    from damgan_cli.inpainting.jobs import ALPHA, plan_jobs
+
+    if invert_mask and mask == ALPHA:
+        raise MaskError(
+            "--invert-mask does not go with --mask alpha.", "Transparent pixels are what is filled."
+        )
+    start = time.perf_counter()
+    plan = plan_jobs(source, mask, out, attention=attention, overwrite=overwrite)
+    if plan.earlier_results and not quiet:
+        console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) in {source} are left out")
+    if dry_run:
+        _list_plan(plan, as_json=as_json, quiet=quiet)
+        return
+    from damgan_cli.inpainting.folder import MaskOptions
+
+    options = MaskOptions(invert_mask, dilate)
+    results: list[Result] = []
+    inpainter: Inpainter | None = None
+    code = ExitCode.OK
+    with _mask_warnings(quiet=quiet):
+        if plan.jobs:
+            inpainter = _load_inpainter(
+                plan.jobs, options, weights, device, dtype, batch_size, offline=offline
+            )
+            try:
+                _run(plan.jobs, inpainter, options, results, quiet=quiet)
+            except KeyboardInterrupt:
+                code = ExitCode.INTERRUPTED
+    seconds = time.perf_counter() - start
+    counts = Counter(result.status for result in results)
+    counts["skipped"] = len(plan.skipped)
+    if counts["failed"] and code is ExitCode.OK:
+        code = ExitCode.SOME_FILES_FAILED
+    if as_json:
+        console.print_json(_report(plan, results, inpainter, counts, seconds))
+    if not quiet:
+        _summarise(plan, counts, seconds, interrupted=code is ExitCode.INTERRUPTED)
+    if code is not ExitCode.OK:
+        raise typer.Exit(code)
+
+
+def _load_inpainter(
+    jobs: list[Job],
+    options: MaskOptions,
+    weights: str,
+    device: str,
+    dtype: str,
+    batch_size: int,
+    *,
+    offline: bool,
+) -> Inpainter:
+    from damgan_cli.inpainting.folder import load
+
+    if len(jobs) == 1:  # a single photo that cannot be read is bad input, not a run with failures
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again when the work is done
+            load(jobs[0], options)
+    from damgan_cli.inpainting.inpainter import Inpainter
+
+    return Inpainter(weights, device=device, dtype=dtype, batch_size=batch_size, offline=offline)
+
+
+def _run(
+    jobs: list[Job], inpainter: Inpainter, options: MaskOptions, results: list[Result], *, quiet: bool
+) -> None:
+    from damgan_cli.inpainting.folder import fill_photos
+
+    with (
+        console.progress(quiet=quiet) as bar,
+        contextlib.closing(fill_photos(jobs, inpainter, options)) as finished,
+    ):
+        task = bar.add_task("filling", total=len(jobs))
+        for result in finished:
+            results.append(result)
+            bar.advance(task)
+            if result.status == "failed":
+                console.error(f"{result.job.name}: {result.error}")
+            elif result.status == "copied" and not quiet:
+                console.note(f"{result.job.name}: the mask is empty, copied as it is")
+
+
+@contextlib.contextmanager
+def _mask_warnings(*, quiet: bool) -> Iterator[None]:
+    """Print the first MaskWarning of a run and count the others; silence those of libraries."""
+    from damgan_cli.images.files import MaskWarning
+
+    caught: list[str] = []
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, MaskWarning):
+            caught.append(str(message))
+            if len(caught) == 1 and not quiet:
+                console.warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield
+    if len(caught) > 1 and not quiet:
+        console.warn(f"{len(caught) - 1} more masks drew a warning of this kind")
+
+
+def _list_plan(plan: Plan, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        console.print_json(
+            _report(plan, [], None, Counter(planned=len(plan.jobs), skipped=len(plan.skipped)), 0.0)
+        )
+    else:
+        for job in plan.jobs:
+            typer.echo(f"{job.photo} -> {job.output}")
+    if not quiet:
+        console.note(
+            f"{len(plan.jobs)} to fill, {len(plan.skipped)} exist already; nothing was written (--dry-run)"
+        )
+
+
+def _summarise(plan: Plan, counts: Counter[str], seconds: float, *, interrupted: bool) -> None:
+    parts = [
+        f"{counts[status]} {status}" for status in ("filled", "copied", "skipped", "failed") if counts[status]
+    ]
+    line = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
+    if len(plan.jobs) == 1 and not counts["failed"]:
+        line += f": {plan.jobs[0].output}"
+    if counts["skipped"]:
+        line += " (skipped ones exist; --overwrite replaces them)"
+    if interrupted:
+        line = f"interrupted: {line}; the same command goes on from here"
+    console.note(line)
+
+
+def _report(
+    plan: Plan, results: list[Result], inpainter: Inpainter | None, counts: Counter[str], seconds: float
+) -> dict[str, Any]:
+    """The document of ``--json``; jobs that an interruption kept from being done are ``planned``."""
+    done = {result.job.name: result for result in results}
+
+    def entry(job: Job, status: str) -> dict[str, Any]:
+        result = done.get(job.name)
+        return {
+            "photo": str(job.photo),
+            "mask": None if job.mask is None else str(job.mask),
+            "output": str(job.output),
+            "attention": None if job.attention is None else str(job.attention),
+            "status": result.status if result else status,
+            "error": result.error if result else None,
+            "width": job.size[0] if job.size else None,
+            "height": job.size[1] if job.size else None,
+            "hole_ratio": result.hole_ratio if result else None,
+            "seconds": round(result.seconds, 4) if result else None,
+        }
+
+    model: dict[str, Any] = {"weights": None, "device": None, "dtype": None}
+    if inpainter is not None:
+        loaded = inpainter.weights
+        model = {
+            "weights": {"name": loaded.name, "source": loaded.source, "revision": loaded.revision},
+            "device": str(inpainter.device),
+            "dtype": str(inpainter.dtype).removeprefix("torch."),
+        }
+    return {
+        "version": 1,
+        "command": "inpaint",
+        **model,
+        "seconds": round(seconds, 4),
+        "counts": {status: counts[status] for status in ("filled", "copied", "skipped", "failed", "planned")},
+        "files": [entry(job, "planned") for job in plan.jobs]
+        + [entry(job, "skipped") for job in plan.skipped],
+    }

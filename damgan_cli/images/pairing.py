@@ -31,8 +31,9 @@ def pair_by_relative_path(
     """Pair every image under ``left_root`` with the one of the same relative path under ``right_root``.
 
     Extensions do not count: ``a/b.jpg`` goes with ``a/b.png``. The names (plurals such as "photos" and
-    "masks") serve the messages; folders and files in ``exclude`` do not take part. Sorted by name. Raises PairingError, listing both sides at once, if anything
-    is unpaired or ambiguous (``b.jpg`` beside ``b.png``) or if there is nothing to pair.
+    "masks") serve the messages; what is or lies in one of ``exclude`` takes no part. Sorted by name. Raises
+    PairingError, listing both sides at once, if anything is unpaired or ambiguous (``b.jpg`` beside
+    ``b.png``) or if there is nothing to pair.
     """
     lefts, rights = _by_name(left_root, exclude), _by_name(right_root, exclude)
     problems: list[str] = []

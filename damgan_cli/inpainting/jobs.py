@@ -1,0 +1,206 @@
+"""What `damgan inpaint` has to do: which photo with which mask to which file, checked before any work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from damgan_cli.errors import ImageFileError, MaskError, PairingError
+from damgan_cli.images.files import EXTENSIONS, displayed_size, list_images
+from damgan_cli.images.pairing import pair_by_relative_path
+
+ALPHA = "alpha"
+"""In place of a mask: the photo's own transparent pixels are the hole."""
+RESULT_MARK = ".inpainted"
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to fill."""
+
+    name: str
+    """For people: the path relative to INPUT."""
+    photo: Path
+    mask: Path | None
+    """None: the photo's own transparent pixels."""
+    output: Path
+    attention: Path | None
+    """Where the fakeness map goes, if it is wanted."""
+    size: tuple[int, int] | None = None
+    """Displayed width and height; None if the header cannot be read (the job will fail and say why)."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all that this job would write is there already."""
+        return self.output.exists() and (self.attention is None or self.attention.exists())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of one command."""
+
+    jobs: list[Job]
+    """To be done."""
+    skipped: list[Job]
+    """Done by an earlier run."""
+    earlier_results: int
+    """Files of the kind ``x.inpainted.png`` beside their ``x.png`` in INPUT, which are not filled again."""
+
+
+def plan_jobs(
+    source: Path,
+    mask: str,
+    out: Path | None = None,
+    *,
+    attention: Path | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """List what is to be done for ``source`` (a photo or a folder); check all that can be known beforehand.
+
+    ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. Raises ImageFileError,
+    PairingError or MaskError, each listing everything of its kind at once.
+    """
+    if not source.exists():
+        raise ImageFileError(f"{source} does not exist.", "INPUT is a photo or a folder of photos.")
+    mask_path = None if mask == ALPHA else Path(mask)
+    if mask_path is not None and not mask_path.exists():
+        raise ImageFileError(
+            f"The mask {mask_path} does not exist.",
+            "--mask is an image, a folder of images, or the word alpha.",
+        )
+    if source.is_dir():
+        jobs, earlier = _folder_jobs(source, mask_path, out, attention)
+    else:
+        jobs, earlier = [_file_job(source, mask_path, out, attention)], 0
+    for target in {job.output for job in jobs} | {job.attention for job in jobs if job.attention}:
+        _check_writable(target)
+    skipped = [] if overwrite else [job for job in jobs if job.done]
+    return Plan(_with_sizes([job for job in jobs if job not in skipped]), skipped, earlier)
+
+
+def _file_job(photo: Path, mask: Path | None, out: Path | None, attention: Path | None) -> Job:
+    if mask is not None and mask.is_dir():
+        raise PairingError(f"INPUT is one photo, but the mask {mask} is a folder.", "Give the mask's file.")
+    if out is None:
+        output = photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}")
+    elif out.suffix.lower() in EXTENSIONS and not out.is_dir():
+        output = out
+    elif out.is_dir() or not out.suffix:
+        output = out / photo.name
+    else:
+        raise ImageFileError(
+            f"Cannot write {out}: {out.suffix} is no known image format.",
+            f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder.",
+        )
+    for path, what in ((photo, "INPUT"), (mask, "the mask")):
+        if path is not None and _same(output, path):
+            raise ImageFileError(
+                f"The output {output} is {what} itself.", "Choose another place with -o OUT."
+            )
+    fakeness = attention / f"{photo.stem}.png" if attention else None
+    if fakeness and any(_same(fakeness, path) for path in (photo, output, *([mask] if mask else []))):
+        raise ImageFileError(
+            f"The attention map {fakeness} would replace another file.", "Choose another folder."
+        )
+    return Job(photo.name, photo, mask, output, fakeness)
+
+
+def _folder_jobs(
+    source: Path, mask: Path | None, out: Path | None, attention: Path | None
+) -> tuple[list[Job], int]:
+    if out is None:
+        raise ImageFileError(f"{source} is a folder, so results need a folder too.", "Give one with -o OUT.")
+    roles = {"INPUT": source, "OUT": out, "the mask": mask, "the folder of attention maps": attention}
+    folders = [(role, path) for role, path in roles.items() if path is not None]
+    for i, (role, path) in enumerate(folders):
+        for other, same in folders[:i]:
+            if _same(path, same):
+                raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
+    exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
+    if mask is not None and mask.is_dir():
+        pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude)
+        photos = [(pair.left, pair.right) for pair in pairs]
+        earlier = 0
+    else:
+        listed = list_images(source, exclude)
+        fresh = [path for path in listed if not _is_earlier_result(path)]
+        earlier = len(listed) - len(fresh)
+        photos = [(path, mask) for path in fresh]  # type: ignore[misc]
+    if not photos:
+        raise PairingError(
+            f"There are no photos in {source}.", f"Known extensions: {', '.join(sorted(EXTENSIONS))}."
+        )
+    jobs = []
+    for photo, its_mask in photos:
+        relative = photo.relative_to(source)
+        fakeness = attention / relative.with_suffix(".png") if attention else None
+        jobs.append(Job(relative.as_posix(), photo, its_mask, out / relative, fakeness))
+    if attention and len({job.attention for job in jobs}) < len(jobs):
+        raise PairingError(
+            "Photos that differ only in their extension would share an attention map.",
+            "Rename them, or leave out --attention.",
+        )
+    return jobs, earlier
+
+
+def _is_earlier_result(path: Path) -> bool:
+    return (
+        path.stem.endswith(RESULT_MARK)
+        and path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix).is_file()
+    )
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
+
+def _check_writable(target: Path) -> None:
+    """Find out before hours of work that results have nowhere to go."""
+    if target.is_dir():
+        raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
+    existing = next(path for path in target.absolute().parents if path.exists() or path.is_symlink())
+    if not existing.is_dir():
+        raise ImageFileError(
+            f"Cannot write {target}: {existing} is a file, not a folder.", "Choose another output place."
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ImageFileError(
+            f"Cannot write {target}: {existing} may not be written to.", "Choose another output place."
+        )
+
+
+def _with_sizes(jobs: list[Job]) -> list[Job]:
+    """Add the photos' sizes; raise MaskError listing all masks of another size than their photo."""
+    sizes: dict[Path, tuple[int, int] | None] = {}
+
+    def size(path: Path, *, exact: bool = False) -> tuple[int, int] | None:
+        if exact or path not in sizes:
+            try:
+                sizes[path] = displayed_size(path, exact=exact)
+            except ImageFileError:
+                if len(jobs) == 1:
+                    raise
+                sizes[path] = None
+        return sizes[path]
+
+    if len({job.mask for job in jobs}) == 1 and jobs[0].mask is not None:
+        displayed_size(jobs[0].mask)  # the one mask for all must be readable
+    unfit, sized = [], []
+    for job in jobs:
+        for exact in (False, True):
+            photo = size(job.photo, exact=exact)
+            mask = size(job.mask, exact=exact) if job.mask else photo
+            if photo == mask:
+                break
+        if photo and mask and photo != mask:
+            unfit.append(f"{job.name}: photo {photo[0]}x{photo[1]}, mask {mask[0]}x{mask[1]}")
+        sized.append(Job(job.name, job.photo, job.mask, job.output, job.attention, photo))
+    if unfit:
+        more = f"; and {len(unfit) - _SHOWN} more" if len(unfit) > _SHOWN else ""
+        raise MaskError(
+            "Mask and photo differ in size: " + "; ".join(unfit[:_SHOWN]) + more + ".",
+            "Each mask must have its photo's width and height (as displayed).",
+        )
+    return sized
