@@ -76,8 +76,11 @@ def plan_jobs(
         jobs, earlier = [_file_job(source, mask_path, out, attention)], 0
     for target in {job.output for job in jobs} | {job.attention for job in jobs if job.attention}:
         _check_writable(target)
-    skipped = [] if overwrite else [job for job in jobs if job.done]
-    return Plan(_with_sizes([job for job in jobs if job not in skipped]), skipped, earlier)
+    wanted: list[Job] = []
+    skipped: list[Job] = []
+    for job in jobs:
+        (skipped if job.done and not overwrite else wanted).append(job)
+    return Plan(_with_sizes(wanted), skipped, earlier)
 
 
 def _file_job(photo: Path, mask: Path | None, out: Path | None, attention: Path | None) -> Job:

@@ -1,0 +1,478 @@
+"""``damgan inpaint`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from damgan_cli.inpainting import folder
+from damgan_cli.inpainting.inpainter import Inpainter
+from tests.images.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
+from tests.inpainting.tiny import save_tiny_weights
+
+HOLE = np.zeros((HEIGHT, WIDTH), bool)
+HOLE[5:20, 7:30] = True
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture
+def inpaint(damgan, tiny_weights, tmp_path, monkeypatch):
+    """Run ``damgan inpaint ARGS`` with tiny weights in the temporary folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        extra = [] if "--weights" in args else ["--weights", tiny_weights]
+        result = damgan("inpaint", *args, *extra)
+        assert "Traceback" not in result.err
+        strays = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+        assert strays == []
+        return result
+
+    return run
+
+
+def save(path, pixels, **options):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def photo(tmp_path):
+    return save(tmp_path / "photo.png", noise())
+
+
+@pytest.fixture
+def mask(tmp_path):
+    return save(tmp_path / "mask.png", HOLE)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Three photos in a tree, with masks."""
+    for number, name in enumerate(("a", "sub/b", "sub/deep/c")):
+        save(tmp_path / "photos" / f"{name}.png", noise(seed=number))
+        save(tmp_path / "masks" / f"{name}.bmp", HOLE)
+    return tmp_path
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def files(root):
+    return sorted(path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file())
+
+
+# ------------------------------------------------------------------------------------------ one photo
+def test_one_photo_without_out(inpaint, photo, mask):
+    result = inpaint("photo.png", "--mask", "mask.png")
+    assert result.code == 0, result.err
+    assert result.out == ""
+    assert "1 filled in" in result.err
+    assert "photo.inpainted.png" in result.err
+    after = pixels("photo.inpainted.png")
+    assert np.array_equal(after[~HOLE], noise()[~HOLE])
+    assert not np.array_equal(after[HOLE], noise()[HOLE])
+    assert np.array_equal(pixels("photo.png"), noise())
+
+
+def test_out_may_be_a_file_a_folder_or_another_format(inpaint, photo, mask):
+    for out, made in (
+        ("x/y.png", "x/y.png"),
+        ("new", "new/photo.png"),
+        ("x", "x/photo.png"),
+        ("z.webp", "z.webp"),
+    ):
+        assert inpaint("photo.png", "--mask", "mask.png", "-o", out).code == 0
+        assert np.array_equal(pixels(made)[~HOLE], noise()[~HOLE])
+    assert Image.open("z.webp").format == "WEBP"
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_every_kind_of_photo_keeps_its_known_pixels_and_mode(inpaint, mask, tmp_path, name):
+    LOSSLESS[name](tmp_path / name)
+    assert inpaint(name, "--mask", "mask.png", "-o", f"out/{name}").code == 0
+    before, after = stored_pixels(tmp_path / name), stored_pixels(tmp_path / "out" / name)
+    assert np.array_equal(after[~HOLE], before[~HOLE])
+    assert not np.array_equal(after[HOLE], before[HOLE])
+    assert mode_of(tmp_path / "out" / name) == mode_of(tmp_path / name)
+
+
+def test_metadata_of_a_jpeg_survives(inpaint, mask, tmp_path):
+    tags = Image.Exif()
+    tags[0x010F] = "Maker"
+    tags[0x0112] = 8
+    save(tmp_path / "p.jpg", noise(), exif=tags.tobytes(), icc_profile=b"profile", dpi=(200, 200))
+    turned = save(tmp_path / "turned.png", np.rot90(HOLE))
+    assert inpaint("p.jpg", "--mask", turned).code == 0
+    with Image.open("p.inpainted.jpg") as after:
+        assert after.getexif()[0x010F] == "Maker"
+        assert after.getexif()[0x0112] == 8
+        assert after.info["icc_profile"] == b"profile"
+        assert after.info["dpi"] == (200, 200)
+        assert after.size == (WIDTH, HEIGHT)
+        assert after.layer[0][1:3] == (1, 1)  # 4:4:4
+    result = inpaint("p.jpg", "--mask", "mask.png", "--overwrite")  # sizes are those one sees
+    assert result.code == 2
+    assert f"photo {HEIGHT}x{WIDTH}, mask {WIDTH}x{HEIGHT}" in result.err
+
+
+def test_alpha_as_mask(inpaint, tmp_path):
+    rgba = noise(4)
+    rgba[..., 3] = np.where(HOLE, 0, 255)
+    save(tmp_path / "cutout.png", rgba)
+    assert inpaint("cutout.png", "--mask", "alpha").code == 0
+    after = pixels("cutout.inpainted.png")
+    assert (after[..., 3] == 255).all()
+    assert np.array_equal(after[~HOLE], rgba[~HOLE])
+    assert not np.array_equal(after[HOLE][:, :3], rgba[HOLE][:, :3])
+    save(tmp_path / "opaque.png", noise())
+    result = inpaint("opaque.png", "--mask", "alpha")
+    assert result.code == 2
+    assert "no transparency" in result.err
+    assert inpaint("cutout.png", "--mask", "alpha", "--invert-mask").code == 2
+
+
+def test_invert_and_dilate(inpaint, photo, tmp_path):
+    save(tmp_path / "inverted.png", ~HOLE)
+    assert inpaint("photo.png", "--mask", "inverted.png", "--invert-mask").code == 0
+    assert np.array_equal(pixels("photo.inpainted.png")[~HOLE], noise()[~HOLE])
+    assert not np.array_equal(pixels("photo.inpainted.png")[HOLE], noise()[HOLE])
+    save(tmp_path / "dot.png", np.pad([[True]], ((14, HEIGHT - 15), (20, WIDTH - 21))))
+    assert inpaint("photo.png", "--mask", "dot.png", "--dilate", 3, "-o", "dilated.png", "--json").code == 0
+    rows, columns = np.indices((HEIGHT, WIDTH))
+    near = np.hypot(rows - 14, columns - 20) <= 3
+    changed = (pixels("dilated.png") != noise()).any(-1)
+    assert not (changed & ~near).any()
+    assert changed[near].mean() > 0.9
+
+
+def test_attention_map(inpaint, photo, mask):
+    assert inpaint("photo.png", "--mask", "mask.png", "--attention", "maps").code == 0
+    fakeness = pixels("maps/photo.png")
+    assert fakeness.shape == (HEIGHT, WIDTH)
+    assert (fakeness[~HOLE] == 0).all()
+    assert fakeness[HOLE].any()
+
+
+def test_empty_mask_is_copied_with_a_note_and_a_full_one_filled_with_a_warning(inpaint, tmp_path):
+    photo = save(tmp_path / "p.jpg", noise())
+    save(tmp_path / "none.png", np.zeros_like(HOLE))
+    save(tmp_path / "all.png", np.ones_like(HOLE))
+    result = inpaint("p.jpg", "--mask", "none.png", "-o", "copy.jpg")
+    assert result.code == 0
+    assert "the mask is empty, copied as it is" in result.err
+    assert Path("copy.jpg").read_bytes() == photo.read_bytes()
+    result = inpaint("p.jpg", "--mask", "all.png", "-o", "all.jpg")
+    assert result.code == 0
+    assert "covers the whole photo" in result.err
+    assert Image.open("all.jpg").size == (WIDTH, HEIGHT)
+
+
+def test_soft_masks_warn_once(inpaint, photo, tmp_path):
+    soft = noise(1)
+    save(tmp_path / "soft.png", soft)
+    result = inpaint("photo.png", "--mask", "soft.png")
+    assert result.code == 0
+    assert result.err.count("not black and white") == 1
+    assert np.array_equal(pixels("photo.inpainted.png")[soft <= 127], noise()[soft <= 127])
+
+
+# ------------------------------------------------------------------------------------------ folders
+def test_a_folder_is_mirrored(inpaint, tree):
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    assert result.code == 0, result.err
+    assert "3 filled in" in result.err
+    assert files("out") == ["a.png", "sub/b.png", "sub/deep/c.png"]
+    for number, name in enumerate(files("out")):
+        before, after = noise(seed=number), pixels(Path("out", name))
+        assert np.array_equal(after[~HOLE], before[~HOLE])
+        assert not np.array_equal(after[HOLE], before[HOLE])
+
+
+def test_one_mask_for_all(inpaint, tree, mask):
+    assert inpaint("photos", "--mask", "mask.png", "-o", "out").code == 0
+    assert len(files("out")) == 3
+
+
+def test_a_run_is_resumed_by_the_same_command(inpaint, tree):
+    assert inpaint("photos", "--mask", "masks", "-o", "out").code == 0
+    Path("out/sub/b.png").unlink()
+    Path("out/a.png").write_bytes(b"mine")
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    assert result.code == 0
+    assert "1 filled, 2 skipped" in result.err
+    assert Path("out/a.png").read_bytes() == b"mine"
+    result = inpaint("photos", "--mask", "masks", "-o", "out", "--overwrite")
+    assert "3 filled in" in result.err
+    assert np.array_equal(pixels("out/a.png")[~HOLE], noise()[~HOLE])
+
+
+def test_folders_inside_input_are_no_input(inpaint, tree):
+    Path("masks").rename("photos/masks")
+    arguments = ("photos", "--mask", "photos/masks", "-o", "photos/out", "--attention", "photos/maps")
+    for overwrite in ([], ["--overwrite"]):
+        result = inpaint(*arguments, *overwrite)
+        assert result.code == 0, result.err
+        assert "3 filled" in result.err
+    assert files("photos/out") == files("photos/maps") == ["a.png", "sub/b.png", "sub/deep/c.png"]
+    Path("photos/masks/a.bmp").rename("photos/mask.bmp")
+    result = inpaint("photos", "--mask", "photos/mask.bmp", "-o", "photos/out2", "--attention", "photos/maps")
+    assert "out/a.png" in files("photos/out2")  # an OUT of another run is INPUT like any folder
+    assert "mask.bmp" not in files("photos/out2")
+
+
+def test_earlier_single_results_are_not_filled_again(inpaint, tree, mask):
+    assert inpaint("photos/a.png", "--mask", "mask.png").code == 0
+    result = inpaint("photos", "--mask", "mask.png", "-o", "out")
+    assert "1 earlier results" in result.err
+    assert files("out") == ["a.png", "sub/b.png", "sub/deep/c.png"]
+
+
+def test_a_file_that_fails_is_reported_and_the_rest_go_on(inpaint, tree):
+    Path("photos/sub/b.png").write_bytes(Path("photos/sub/b.png").read_bytes()[:1500])
+    save("photos/d.png", noise())
+    Path("masks/d.bmp").touch()
+    result = inpaint("photos", "--mask", "masks", "-o", "out", "--json")
+    assert result.code == 1
+    assert "sub/b.png: " in result.err
+    assert "masks/d.bmp is empty" in result.err
+    assert "2 filled, 2 failed" in result.err
+    assert files("out") == ["a.png", "sub/deep/c.png"]
+    entries = {Path(entry["photo"]).name: entry for entry in json.loads(result.out)["files"]}
+    assert entries["b.png"]["status"] == "failed"
+    assert "truncated" in entries["b.png"]["error"]
+    assert entries["a.png"]["status"] == "filled"
+
+
+def test_a_batch_that_breaks_is_done_one_by_one(inpaint, tree, monkeypatch):
+    fill_batch = Inpainter.fill_batch
+
+    def picky(self, images, holes):
+        if any(np.array_equal(image, noise(seed=1)) for image in images):
+            raise RuntimeError("boom")
+        return fill_batch(self, images, holes)
+
+    monkeypatch.setattr(Inpainter, "fill_batch", picky)
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    assert result.code == 1
+    assert "sub/b.png: unexpected RuntimeError: boom" in result.err
+    assert files("out") == ["a.png", "sub/deep/c.png"]
+
+
+def test_json(inpaint, tree, tiny_weights):
+    save("photos/z.png", noise())
+    save("masks/z.png", np.zeros_like(HOLE))
+    inpaint("photos/a.png", "--mask", "masks/a.bmp", "-o", "out/a.png")
+    result = inpaint(
+        "photos", "--mask", "masks", "-o", "out", "--json", "-q", "--device", "cpu", "--dtype", "float32"
+    )
+    assert result.code == 0
+    assert result.err == ""
+    report = json.loads(result.out)
+    assert report["version"] == 1
+    assert report["weights"] == {"name": str(tiny_weights), "source": "folder", "revision": None}
+    assert (report["device"], report["dtype"]) == ("cpu", "float32")
+    assert report["counts"] == {"filled": 2, "copied": 1, "skipped": 1, "failed": 0, "planned": 0}
+    assert report["seconds"] > 0
+    entries = {Path(entry["photo"]).name: entry for entry in report["files"]}
+    assert entries["a.png"]["status"] == "skipped"
+    assert entries["z.png"]["status"] == "copied"
+    filled = entries["c.png"]
+    assert filled["output"] == "out/sub/deep/c.png"
+    assert (filled["width"], filled["height"]) == (WIDTH, HEIGHT)
+    assert filled["hole_ratio"] == pytest.approx(HOLE.mean())
+    assert filled["seconds"] > 0
+
+
+def test_dry_run_writes_nothing_and_loads_no_model(inpaint, tree):
+    before = files(".")
+    result = inpaint(
+        "photos", "--mask", "masks", "-o", "out", "--attention", "maps", "--dry-run", "--weights", "x"
+    )
+    assert result.code == 0
+    assert result.out.splitlines()[0] == "photos/a.png -> out/a.png"
+    assert "3 to fill, 0 exist already" in result.err
+    assert files(".") == before
+    assert not Path("out").exists()
+    result = inpaint("photos", "--mask", "masks", "-o", "out", "--dry-run", "--json")
+    assert json.loads(result.out)["counts"]["planned"] == 3
+
+
+def test_quiet_prints_errors_only(inpaint, tree):
+    assert inpaint("photos", "--mask", "masks", "-o", "out", "-q").err == ""
+
+
+# ------------------------------------------------------------------------------------------ errors
+def one_error(result, *words):
+    assert result.code == 2, result.err
+    assert result.out == ""
+    assert result.err.count("error:") == 1
+    for word in words:
+        assert word in result.err.replace("\n", " ")
+
+
+def test_bad_photo_files(inpaint, photo, mask, tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:2000])
+    one_error(inpaint("nowhere.png", "--mask", "mask.png"), "nowhere.png does not exist")
+    one_error(inpaint("empty.png", "--mask", "mask.png"), "empty.png is empty")
+    one_error(inpaint("text.jpg", "--mask", "mask.png"), "text.jpg is not an image")
+    one_error(inpaint("cut.png", "--mask", "mask.png"), "cut.png is truncated or damaged")
+    assert not list(tmp_path.glob("*inpainted*"))
+
+
+def test_bad_mask_files(inpaint, photo, tmp_path):
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("hello")
+    save(tmp_path / "small.png", HOLE[:10])
+    one_error(inpaint("photo.png", "--mask", "nowhere.png"), "mask nowhere.png does not exist")
+    one_error(inpaint("photo.png", "--mask", "empty.png"), "empty.png is empty")
+    one_error(inpaint("photo.png", "--mask", "text.png"), "text.png is not an image")
+    one_error(inpaint("photo.png", "--mask", "small.png"), f"photo {WIDTH}x{HEIGHT}, mask {WIDTH}x10")
+    one_error(inpaint("photo.png", "--mask", "."), "is a folder")
+
+
+def test_unpaired_and_ambiguous_names_are_listed_before_any_work(inpaint, tree):
+    save("photos/lonely.png", noise())
+    save("masks/stray.png", HOLE)
+    save("masks/a.png", HOLE)
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    one_error(result, "photos without masks: lonely (1)", "masks without photos: stray (1)", "a.bmp + a.png")
+    assert not Path("out").exists()
+
+
+def test_masks_of_other_sizes_are_all_listed_before_any_work(inpaint, tree):
+    save("masks/a.bmp", HOLE[:, :9])
+    save("masks/sub/b.bmp", HOLE[:8])
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    one_error(result, f"a.png: photo {WIDTH}x{HEIGHT}, mask 9x{HEIGHT}", f"sub/b.png: photo {WIDTH}x{HEIGHT}")
+    assert not Path("out").exists()
+
+
+def test_where_output_may_not_go(inpaint, tree, photo, mask):
+    one_error(inpaint("photos", "--mask", "masks"), "photos is a folder", "-o OUT")
+    one_error(inpaint("photos", "--mask", "masks", "-o", "photos"), "both INPUT and OUT")
+    one_error(inpaint("photos", "--mask", "masks", "-o", "photos/../masks"), "both OUT and the mask")
+    one_error(
+        inpaint("photos", "--mask", "masks", "-o", "out", "--attention", "out"), "both OUT and the folder"
+    )
+    one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "./photo.png"), "is INPUT itself")
+    one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "mask.png"), "is the mask itself")
+    one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "out.gif"), ".gif is no known image format")
+    Path("in-the-way").write_text("a file")
+    one_error(inpaint("photos", "--mask", "masks", "-o", "in-the-way"), "in-the-way is a file, not a folder")
+    one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "in-the-way/x.png"), "is a file, not a folder")
+    assert np.array_equal(pixels("photo.png"), noise())
+    assert Path("in-the-way").read_text() == "a file"
+
+
+def test_an_empty_folder(inpaint, tmp_path, mask):
+    (tmp_path / "nothing").mkdir()
+    one_error(inpaint("nothing", "--mask", "mask.png", "-o", "out"), "no photos in nothing")
+
+
+def test_bad_weights_and_devices(inpaint, photo, mask, tiny_weights, tmp_path):
+    arguments = ("photo.png", "--mask", "mask.png")
+    one_error(inpaint(*arguments, "--weights", "nonsense"), "no weights called 'nonsense'")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (broken / name).write_bytes((tiny_weights / name).read_bytes())
+    (broken / "model.safetensors").write_bytes((tiny_weights / "model.safetensors").read_bytes()[:-9])
+    one_error(inpaint(*arguments, "--weights", broken), "corrupt")
+    one_error(inpaint(*arguments, "--device", "cuda:99"), "cuda:99 is not available", "cpu")
+    one_error(inpaint(*arguments, "--device", "toaster"), "no kind of device")
+    one_error(inpaint(*arguments, "--device", "cpu", "--dtype", "float16"), "float16")
+    one_error(inpaint(*arguments, "--dtype", "int4"), "no number type")
+    assert not Path("photo.inpainted.png").exists()
+
+
+def test_wrong_options_are_usage_errors(inpaint, photo, mask):
+    for arguments in (
+        ("photo.png",),
+        ("photo.png", "--mask", "mask.png", "--batch-size", 0),
+        ("photo.png", "--mask", "mask.png", "--dilate", -1),
+        ("photo.png", "--mask", "mask.png", "--nonsense"),
+    ):
+        assert inpaint(*arguments).code == 2
+
+
+def test_animated_photos_are_refused(inpaint, mask, tmp_path):
+    frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    one_error(inpaint("moving.webp", "--mask", "mask.png"), "holds 2 pictures")
+
+
+def test_a_full_disk_fails_the_file_and_leaves_nothing(inpaint, tree, monkeypatch):
+    def full(path, data):
+        raise folder.DamganError(f"Cannot write {path} (No space left on device).")
+
+    monkeypatch.setattr("damgan_cli.images.photo.write_atomically", full)
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    assert result.code == 1
+    assert result.err.count("No space left") == 3
+
+
+# ------------------------------------------------------------------------------------------ interruption
+def test_interruption_keeps_what_is_done(inpaint, tree, monkeypatch):
+    fill_photos = folder.fill_photos
+
+    def interrupted(jobs, inpainter, options):
+        results = fill_photos(jobs, inpainter, options)
+        yield next(results)
+        results.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "fill_photos", interrupted)
+    result = inpaint("photos", "--mask", "masks", "-o", "out", "--batch-size", 1, "--json")
+    assert result.code == 130
+    assert "interrupted: 1 filled" in result.err
+    assert json.loads(result.out)["counts"]["filled"] == 1
+    assert "a.png" in files("out")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_in_a_real_run(tree, tiny_weights, tmp_path):
+    big = np.tile(noise(), (14, 10, 1))
+    for number in range(60):
+        save(tmp_path / "many" / f"{number:03}.png", big)
+    save(tmp_path / "big.png", np.tile(HOLE, (14, 10)))
+    command = [sys.executable, "-m", "damgan_cli", "inpaint", "many", "--mask", "big.png", "-o", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(folder.__file__).parents[2])}
+    process = subprocess.Popen(
+        [*command, "--weights", str(tiny_weights)],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    written = list((tmp_path / "out").iterdir())
+    assert 0 < len(written) < 60
+    for path in written:
+        assert path.suffix == ".png"
+        assert Image.open(path).convert("RGB").size == big.shape[1::-1]
