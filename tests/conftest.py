@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 
 import pytest
 
 from damgan_cli.cli import main
+
+# Before torch is imported: networks this small are slower on threads that wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from damgan_cli.evaluation.metrics import psnr, ssim
+from damgan_cli.evaluation.metrics import score
+from damgan_cli.evaluation.protocol import RATIO_BINS
+from damgan_cli.evaluation.report import mean_scores
 from damgan_cli.images.masks import make_mask, mask_rng
 from damgan_cli.model import composite
 from damgan_cli.training.data import resize_short_side
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from damgan_cli.model import Generator
 
-RATIO_BINS = tuple((low / 10 or 0.01, (low + 1) / 10) for low in range(6))
-"""Hole ratios of the six NVIDIA bins: 1-10 % … 50-60 %."""
 BATCH = 8
 
 
@@ -55,7 +55,7 @@ class Validation:
     @torch.inference_mode()
     def score(self, generator: Generator, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
         """Mean per-image PSNR (dB) and SSIM of the composited 8-bit results, for each kind of mask."""
-        scores = {}
+        scores: dict[str, float] = {}
         for kind, masks in self.masks.items():
             results = np.concatenate(
                 [
@@ -65,9 +65,8 @@ class Validation:
                     for i in range(0, len(masks), BATCH)
                 ]
             )
-            pairs = list(zip(results, self.images, strict=True))
-            scores[f"val_{kind}_psnr"] = float(np.mean([psnr(result, truth) for result, truth in pairs]))
-            scores[f"val_{kind}_ssim"] = float(np.mean([ssim(result, truth) for result, truth in pairs]))
+            means = mean_scores([score(*pair) for pair in zip(results, self.images, strict=True)])
+            scores |= {f"val_{kind}_{metric}": means[metric] for metric in ("psnr", "ssim")}
         return scores
 
     @torch.inference_mode()
