@@ -201,7 +201,11 @@ def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
         raise ValueError("its 16-bit pixels cannot be decoded")
     pixels = decoded.astype(np.uint16, copy=False)
     if pixels.ndim == 2:
-        return pixels
+        if "transparency" not in image.info:
+            return pixels
+        # one gray means "transparent": OpenCV forgets it (in colour it makes an alpha channel of it)
+        opaque = np.where(pixels == image.info["transparency"], 0, 65535).astype(np.uint16)
+        return np.stack([pixels, opaque], axis=2)
     if image.format == "PNG" and data[25] == 4:  # gray with alpha, which OpenCV spreads over four channels
         return pixels[..., [0, 3]]
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])

@@ -185,6 +185,8 @@ def _encode_png(
         buffer = BytesIO()
         Image.new("L", (1, 1)).save(buffer, "PNG", exif=exif, **known)
         metadata = png_metadata(buffer.getvalue())
+        if "xmp" in info:
+            metadata.append((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + info["xmp"]))
     if deep is not None:
         pixels = _deep_png_chunks(deep)
     else:
@@ -236,6 +238,8 @@ def _encode_tiff(
     if photo.format != "TIFF" and "dpi" in info:
         ifd[282], ifd[283] = info["dpi"]  # resolution in x and y ...
         ifd[296] = 2  # ... per inch
+    if photo.format != "TIFF" and "xmp" in info:
+        ifd[700] = info["xmp"]
     if "icc_profile" in info:
         ifd[34675] = info["icc_profile"]
     photometric = {"1": 1, "L": 1, "LA": 1, "P": 3, "CMYK": 5}.get(mode, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,7 +16,7 @@ from damgan_cli.images.files import read_mask, write_atomically, write_png
 from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -57,12 +58,12 @@ class _Loaded:
     seconds: float
 
 
-def load(job: Job, options: MaskOptions) -> _Loaded:
-    """Read a job's photo and mask. Raises ImageFileError and MaskError."""
+def load(job: Job, options: MaskOptions, read: Callable[..., NDArray[np.bool_]] = read_mask) -> _Loaded:
+    """Read a job's photo and mask (by ``read``). Raises ImageFileError and MaskError."""
     start = time.perf_counter()
     photo = read_photo(job.photo)
     output_format(photo, job.output)  # an extension that cannot be written is better known now
-    hole = photo.see_through() if job.mask is None else read_mask(job.mask, invert=options.invert)
+    hole = photo.see_through() if job.mask is None else read(job.mask, invert=options.invert)
     rgb = photo.rgb
     if rgb.shape[:2] != hole.shape:
         raise MaskError(
@@ -82,14 +83,15 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: MaskOptions) -> 
     written be finished and leaves nothing half-written.
     """
     batches = list(_batches(jobs, inpainter.batch_size))
+    read = lru_cache(maxsize=1)(read_mask)  # one mask for all is read once
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        loading = [pool.submit(_try_load, job, options) for job in batches[0]] if batches else []
+        loading = [pool.submit(_try_load, job, options, read) for job in batches[0]] if batches else []
         saving: list[Future[Result]] = []
         for number in range(len(batches)):
             loaded = [future.result() for future in loading]
             loading = [
-                pool.submit(_try_load, job, options)
+                pool.submit(_try_load, job, options, read)
                 for batch in batches[number + 1 : number + 2]
                 for job in batch
             ]
@@ -135,9 +137,9 @@ def _fill(
     return [], [(item, fill, share) for item, fill in zip(items, fills, strict=True)]
 
 
-def _try_load(job: Job, options: MaskOptions) -> _Loaded | Result:
+def _try_load(job: Job, options: MaskOptions, read: Callable[..., NDArray[np.bool_]]) -> _Loaded | Result:
     try:
-        return load(job, options)
+        return load(job, options, read)
     except Exception as problem:  # noqa: BLE001  # see _fill
         return _failed(job, problem)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -110,11 +111,29 @@ def test_colour_key_transparency_becomes_alpha(tmp_path):
     assert (after[HOLE] == [200, 60, 20, 255]).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colour_key_transparency_of_16_bit_files(channels, tmp_path):
+    pixels = noise(channels, np.uint16)
+    cv2.imwrite(str(tmp_path / "a16.png"), pixels)
+    key = np.atleast_1d(pixels[3, 3])[::-1].astype(">u2").tobytes()  # OpenCV's channels are BGR
+    chunk = b"tRNS" + key
+    data = (tmp_path / "a16.png").read_bytes()
+    place = data.index(b"IDAT") - 4
+    chunk = struct.pack(">L", len(key)) + chunk + struct.pack(">L", zlib.crc32(chunk))
+    (tmp_path / "a16.png").write_bytes(data[:place] + chunk + data[place:])
+    fill_file(tmp_path / "a16.png", tmp_path / "out16.png")
+    after = stored_pixels(tmp_path / "out16.png")  # which OpenCV gives as BGRA
+    assert np.array_equal(after[~HOLE][:, :channels], pixels[~HOLE].reshape(-1, channels))
+    assert after[3, 3, 3] == 0
+    assert (after[..., 3] == 0).sum() == 1
+
+
 def test_cmyk_is_filled_by_its_profile_or_naively(tmp_path):
     LOSSLESS["CMYK.tif"](tmp_path / "CMYK.tif")
     fill_file(tmp_path / "CMYK.tif", tmp_path / "out.tif")
     assert stored_pixels(tmp_path / "out.tif")[10, 10].tolist() == [55, 195, 235, 0]
-    Image.open(tmp_path / "CMYK.tif").save(tmp_path / "c.jpg", quality=95)
+    # a profile of another colour model is not used (and a true CMYK one is not at hand in a test)
+    Image.open(tmp_path / "CMYK.tif").save(tmp_path / "c.jpg", quality=95, icc_profile=ICC)
     fill_file(tmp_path / "c.jpg", tmp_path / "out.jpg")
     assert Image.open(tmp_path / "out.jpg").mode == "CMYK"
     assert np.abs(read_rgb(tmp_path / "out.jpg")[8:16, 10:25] - FILL[8:16, 10:25].astype(int)).mean() < 12
@@ -183,6 +202,18 @@ def test_16_bit_files_keep_metadata(name, tmp_path):
     assert np.array_equal(
         stored_pixels(tmp_path / f"out16.{suffix}")[~HOLE], stored_pixels(tmp_path / name)[~HOLE]
     )
+
+
+def test_xmp_goes_along_to_other_formats(tmp_path):
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
+    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", xmp=xmp)
+    photo = read_photo(tmp_path / "a.jpg")
+    for suffix in ("jpg", "png", "webp", "tif"):
+        write_photo(photo, tmp_path / f"b.{suffix}")
+        with Image.open(tmp_path / f"b.{suffix}") as after:
+            after.load()
+            found = after.info.get("xmp") or after.tag_v2[700]
+        assert found == xmp
 
 
 def test_png_text_and_gamma_survive(tmp_path):

@@ -124,6 +124,17 @@ def test_numpy_in_numpy_out(inpainter, channels, dtype):
         assert np.array_equal(result[..., -1], pixels[..., -1])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (7, 5), (129, 9), (2, 700)])
+def test_odd_sizes(inpainter, shape):
+    rgb, hole = photo(*shape), np.zeros(shape, bool)
+    hole[0, : (shape[1] + 1) // 2] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MaskWarning)
+        result = inpainter(rgb, hole)
+    assert result.shape == rgb.shape
+    assert np.array_equal(result[~hole], rgb[~hole])
+
+
 def test_views_and_read_only_arrays(inpainter):
     rgb = photo(100, 100)[::-1, :, ::-1]
     rgb.flags.writeable = False
