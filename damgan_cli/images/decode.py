@@ -66,7 +66,8 @@ _UNDO_TURN = {
 # Pillow warns from 89 and refuses from 179 million pixels: a 100 megapixel photo is no attack, so only the
 # refusal is kept. OpenCV would print libtiff's remarks on stderr.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, or 5
+_set_log_level(0)
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,16 @@ def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
     image = open_header(path)
     early = exact or image.format != "PNG" or "exif" in image.info
     try:
-        turned = early and image.format != "TIFF" and _orientation(image.getexif()) >= 5
+        turned = early and _orientation(image.getexif()) >= 5
+        # Newer Pillows turn the size of a TIFF by themselves
+        width, height = (
+            (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size  # type: ignore[attr-defined]
+        )
     except _DECODER_ERRORS as problem:
         raise ImageFileError(f"{path} is truncated or damaged ({problem}).") from None
     finally:
         image.close()
-    return (image.height, image.width) if turned else image.size
+    return (height, width) if turned else (width, height)
 
 
 def open_header(path: Path) -> Image.Image:

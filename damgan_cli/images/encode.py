@@ -71,7 +71,9 @@ def encode(photo: Photo, form: str, path: Path) -> bytes:
     if exif:
         options["exif"] = exif
     if form == "JPEG":
-        segments = photo.extra if photo.format == "JPEG" else []
+        segments = list(photo.extra) if photo.format == "JPEG" else []
+        if xmp := options.pop("xmp", None):  # only Pillow 11 writes it by itself
+            segments.append((b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0" + xmp))
         options["extra"] = b"".join(mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments)
         options.update(quality=JPEG_QUALITY, subsampling=0)
     elif form == "WEBP":

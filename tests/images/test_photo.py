@@ -206,7 +206,9 @@ def test_16_bit_files_keep_metadata(name, tmp_path):
 
 def test_xmp_goes_along_to_other_formats(tmp_path):
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
-    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", xmp=xmp)
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    segment = b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment
+    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", extra=segment)
     photo = read_photo(tmp_path / "a.jpg")
     for suffix in ("jpg", "png", "webp", "tif"):
         write_photo(photo, tmp_path / f"b.{suffix}")
