@@ -65,3 +65,10 @@ def test_empty_or_missing_folders(tree, tmp_path):
         pair_by_relative_path(photos, tree("masks"), "photos", "masks")
     with pytest.raises(ImageFileError, match="does not exist"):
         pair_by_relative_path(photos, tmp_path / "nowhere", "photos", "masks")
+
+
+def test_excluded_folders_and_files_take_no_part(tree):
+    photos = tree("photos", "a.jpg", "masks/a.png", "out/a.jpg", "mask.png")
+    exclude = [photos / "masks", photos / "out", photos / "mask.png"]
+    pairs = pair_by_relative_path(photos, photos / "masks", "photos", "masks", exclude=exclude)
+    assert [(pair.name, pair.left.name) for pair in pairs] == [("a", "a.jpg")]

@@ -317,6 +317,18 @@ def test_a_wrong_extension_keeps_the_true_format(tmp_path):
     assert np.array_equal(stored_pixels(tmp_path / "out" / "named.jpg")[~HOLE], noise(3)[~HOLE])
 
 
+def test_a_jpeg_with_previews_behind_it_is_a_jpeg(tmp_path):
+    first, preview = Image.fromarray(noise(3)), Image.fromarray(noise(3, seed=1)).resize((10, 8))
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[preview])
+    assert Image.open(tmp_path / "phone.jpg").format == "MPO"
+    fill_file(tmp_path / "phone.jpg", tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as after:
+        assert (after.format, after.size) == ("JPEG", (WIDTH, HEIGHT))
+    assert np.array_equal(
+        read_photo(tmp_path / "phone.jpg").rgb, np.asarray(Image.open(tmp_path / "phone.jpg"))
+    )
+
+
 def test_what_cannot_be_kept_whole_is_refused(tmp_path):
     frames = [Image.fromarray(noise(3, seed=seed)) for seed in (1, 2)]
     for name in ("moving.webp", "moving.png", "pages.tif"):
