@@ -99,7 +99,9 @@ def decode(path: Path) -> Decoded:
     try:
         # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
-        tags = image.getexif()
+        if kind != "TIFF":  # whose orientation load() would take away; a PNG's may lie behind the pixels
+            image.load()
+        tags = _tags(image)
         orientation = _orientation(tags)
         exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
         deep = _decode_16_bit(path, image) if _bits_per_sample(image, path) == 16 else None
@@ -125,7 +127,7 @@ def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
     image = open_header(path)
     early = exact or image.format != "PNG" or "exif" in image.info
     try:
-        turned = early and _orientation(image.getexif()) >= 5
+        turned = early and _orientation(_tags(image)) >= 5
         # Newer Pillows turn the size of a TIFF by themselves
         width, height = (
             (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size  # type: ignore[attr-defined]
@@ -176,6 +178,13 @@ def _bits_per_sample(image: Image.Image, path: Path) -> int:
 
 def _pages(image: Image.Image) -> int:
     return int(getattr(image, "n_frames", 1))
+
+
+def _tags(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except _DECODER_ERRORS:  # damaged metadata do not make a photo unreadable
+        return Image.Exif()
 
 
 def _orientation(tags: Image.Exif) -> int:

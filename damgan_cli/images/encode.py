@@ -6,6 +6,7 @@ Pillow encodes the 8-bit pixels; 16-bit PNG and all TIFF are put together here, 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from io import BytesIO
@@ -65,9 +66,7 @@ def encode(photo: Photo, form: str, path: Path) -> bytes:
         return _encode_png(photo, deep, image, exif, info)
     if form == "TIFF":
         return _encode_tiff(photo, deep, image, exif, info)
-    options: dict[str, Any] = {
-        key: info[key] for key in ("icc_profile", "dpi", "xmp", "comment") if key in info
-    }
+    options: dict[str, Any] = {k: info[k] for k in ("icc_profile", "dpi", "xmp", "comment") if k in info}
     if exif:
         options["exif"] = exif
     if form == "JPEG":
@@ -133,7 +132,7 @@ def _patch_exif(exif: bytes, *, upright: bool) -> bytes:
         places = range(start + 2, start + 2 + 12 * count, 12)
         return {struct.unpack_from(end + "H", data, place)[0]: place for place in places}
 
-    try:
+    with contextlib.suppress(struct.error):  # from a malformed block no reader gets further than this
         ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
         tags = entries(ifd0)
         if upright and ORIENTATION in tags:
@@ -141,17 +140,12 @@ def _patch_exif(exif: bytes, *, upright: bool) -> bytes:
         link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
         (ifd1,) = struct.unpack_from(end + "L", data, link)
         if ifd1:
-            thumbnail = entries(base + ifd1)
-            if {0x0201, 0x0202} <= thumbnail.keys():
-                start, size = (
-                    struct.unpack_from(end + "L", data, thumbnail[t] + 8)[0] for t in (0x0201, 0x0202)
-                )
-                data[base + start : base + start + size] = bytes(
-                    len(data[base + start : base + start + size])
-                )
             struct.pack_into(end + "L", data, link, 0)
-    except struct.error:  # no thumbnail reachable in a malformed block
-        return exif
+            thumbnail = entries(base + ifd1)
+            (start,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0201, len(data)) + 8)
+            (size,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0202, len(data)) + 8)
+            stop = min(base + start + size, len(data))
+            data[base + start : stop] = bytes(max(0, stop - base - start))
     return bytes(data)
 
 
@@ -209,9 +203,7 @@ def _deep_png_chunks(deep: NDArray[np.uint16]) -> list[tuple[bytes, bytes]]:
     height, width = deep.shape[:2]
     channels = 1 if deep.ndim == 2 else deep.shape[2]
     rows = np.ascontiguousarray(deep.astype(">u2")).view(np.uint8).reshape(height, -1)
-    filtered = np.full(
-        (height, 1 + rows.shape[1]), 2, np.uint8
-    )  # filter "up": the difference to the row above
+    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # filter 2: difference to the row above
     filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
     colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     header = struct.pack(">LLBBBBB", width, height, 16, colour_type, 0, 0, 0)
@@ -231,12 +223,10 @@ def _encode_tiff(
         tags = Image.Exif()
         tags.load(exif)
         for tag in tags:
-            value = tags.get_ifd(tag) if tag in {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo} else tags[tag]
-            ifd[tag] = (
-                {t: v for t, v in value.items() if t != ExifTags.IFD.Interop}
-                if isinstance(value, dict)
-                else value
-            )
+            if tag in {ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo}:
+                ifd[tag] = {t: v for t, v in tags.get_ifd(tag).items() if t != ExifTags.IFD.Interop}
+            else:
+                ifd[tag] = tags[tag]
     if photo.format != "TIFF" and "dpi" in info:
         ifd[282], ifd[283] = info["dpi"]  # resolution in x and y ...
         ifd[296] = 2  # ... per inch

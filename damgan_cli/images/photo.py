@@ -139,26 +139,19 @@ def photo_of(image: Any) -> Photo:
     """
     deep = None
     if isinstance(image, np.ndarray):
-        if image.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)} or (*image.shape, 1)[2] not in {
-            1,
-            2,
-            3,
-            4,
-        }:
+        shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in {2, 3, 4})
+        if not shaped or image.dtype not in {np.dtype(np.uint8), np.dtype(np.uint16)}:
             raise ImageFileError(
                 f"A photo cannot be an array of {image.dtype} with shape {image.shape}.",
                 "Give (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16.",
             )
-        deep = image if image.dtype == np.uint16 else None
-        image = (
-            Image.fromarray(np.ascontiguousarray(image))
-            if deep is None
-            else Image.new("L", image.shape[1::-1])
-        )
+        if image.dtype == np.uint16:
+            deep, image = image, Image.new("L", image.shape[1::-1])
+        else:
+            image = Image.fromarray(np.ascontiguousarray(image))
     elif not isinstance(image, Image.Image):
-        raise ImageFileError(
-            f"A photo cannot be a {type(image).__name__}.", "Give a PIL image or a numpy array."
-        )
+        kind = type(image).__name__
+        raise ImageFileError(f"A photo cannot be a {kind}.", "Give a PIL image or a numpy array.")
     elif image.mode.startswith("I;16"):
         deep = np.asarray(image).astype(np.uint16)
     elif image.mode not in _FILLABLE:

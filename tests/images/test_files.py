@@ -64,6 +64,7 @@ def test_truncated_files(suffix, share, tmp_path):
     assert str(path) in caught.value.message
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_truncated_16_bit_files(tmp_path):
     for name in ("RGB16.png", "RGB16.tif"):
         LOSSLESS[name](tmp_path / name)
@@ -73,6 +74,7 @@ def test_truncated_16_bit_files(tmp_path):
             read_rgb(tmp_path / name)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_damaged_files_never_escape_as_other_errors(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("RGB.png", "P.png", "RGB16.png", "RGB.tif", "RGB.webp", "RGB.bmp"):

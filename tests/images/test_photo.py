@@ -239,6 +239,16 @@ def test_exif_thumbnail_is_cut_as_it_shows_what_was_removed(tmp_path):
         assert after.getexif().get_ifd(1) == {}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the same
+def test_malformed_exif_does_no_harm(tmp_path):
+    good = exif(6, thumbnail=True)
+    for cut in range(6, len(good), 7):
+        Image.fromarray(noise(3)).save(tmp_path / "a.jpg", exif=good[:cut])
+        photo = read_photo(tmp_path / "a.jpg")
+        write_photo(photo, tmp_path / "b.jpg")
+        assert read_rgb(tmp_path / "b.jpg").shape == photo.rgb.shape
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_mask_and_fill_are_in_displayed_orientation(suffix, orientation, tmp_path):

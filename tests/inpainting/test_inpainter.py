@@ -148,6 +148,9 @@ def test_wrong_input_is_one_clear_error(inpainter):
         inpainter(rgb, hole.T)
     with pytest.raises(ImageFileError, match="array of float64"):
         inpainter(rgb / 255.0, hole)
+    for shape in ((40,), (40, 50, 1), (40, 50, 5), (1, 40, 50, 3)):
+        with pytest.raises(ImageFileError, match="array of uint8"):
+            inpainter(np.zeros(shape, np.uint8), hole)
     with pytest.raises(ImageFileError, match="A photo cannot be a str"):
         inpainter("photo.png", hole)
     with pytest.raises(ImageFileError, match="mode F"):
