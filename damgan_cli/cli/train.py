@@ -64,13 +64,13 @@ def train(
     say = (lambda _: None) if quiet else console.note
 
     from damgan_cli import __version__
-    from damgan_cli.devices import pick_device
+    from damgan_cli.devices import choose_device
     from damgan_cli.training.data import Batches, find_photos, load_photos
     from damgan_cli.training.loop import CHECKPOINT, WEIGHTS, Budget, Trainer, run
     from damgan_cli.training.validation import Validation
     from damgan_cli.weights import load_weights
 
-    chosen = pick_device(device)
+    chosen = choose_device(device)
     if (out / CHECKPOINT).exists() and not resume:
         raise TrainingError(
             f"{out} already holds a training.", "Go on with --resume, or choose another --out."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from damgan_cli.devices import autocast_dtype
+from damgan_cli.devices import choose_dtype
 from damgan_cli.errors import TrainingError
 from damgan_cli.images.files import write_png
 from damgan_cli.model import Discriminator, Generator, composite
@@ -67,7 +67,9 @@ class Trainer:
     ) -> None:
         torch.manual_seed(seed)
         self.config, self.batches, self.device, self.seed, self.budget = config, batches, device, seed, budget
-        self.dtype = autocast_dtype(device)
+        dtype = choose_dtype("auto", device)
+        # float16 gradients would need loss scaling; only GPUs without bfloat16 ask for it
+        self.dtype = torch.float32 if dtype == torch.float16 else dtype
         self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.D = Discriminator(config.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)

@@ -214,7 +214,7 @@ def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
         (["--images", 8, "--set", 'masks={"stars": 1}'], "masks"),
         (["--images", 8, "--set", "betas=0.5"], "betas"),
         (["--images", 8, "--set", 'generator={"dam_channels": [1]}'], "dam_channels"),
-        (["--images", 8, "--device", "cuda:9"], "no device 'cuda:9'"),
+        (["--images", 8, "--device", "cuda:9"], "cuda:9"),
         (["--images", 8, "--resume"], "There is no checkpoint"),
         (["--images", 8, "--init", "nonsense"], "no weights called 'nonsense'"),
         (["--images", 8, "--val", "missing"], "No folder missing"),

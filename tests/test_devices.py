@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from damgan_cli.errors import DeviceError
-from damgan_cli.inpainting.devices import choose_device, choose_dtype
+from damgan_cli.devices import choose_device, choose_dtype
 
 
 def test_cpu_and_auto():
