@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import signal
@@ -224,19 +225,17 @@ def run(
     events, a sample sheet in ``sheets/``, the checkpoint. At the end ``weights/``, which ``--weights`` takes.
     ``info`` (preset, data) goes into the weights' ``config.json``.
     """
-    from torch.utils.tensorboard import SummaryWriter
-
     (out / "sheets").mkdir(parents=True, exist_ok=True)
     interrupted = _Interrupted()
     drop_later_stats(out / STATS, trainer.images)
-    with SummaryWriter(str(out / "tensorboard"), purge_step=trainer.images) as board, interrupted:
+    with _tensorboard(out / "tensorboard", trainer.images, say) as board, interrupted:
         while trainer.progress < 1 and not interrupted:
             stats = _train_one_tick(trainer, interrupted)
             stats |= validation.score(trainer.ema, trainer.device, trainer.dtype)
             say(status_line(stats, trainer.progress))
             with (out / STATS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(stats) + "\n")
-            for name, value in stats.items():
+            for name, value in stats.items() if board else ():
                 board.add_scalar(name, value, trainer.images)
             sheet = validation.sheet(trainer.ema, trainer.device, trainer.dtype)
             write_png(out / "sheets" / f"{trainer.images:09d}.png", sheet)
@@ -253,6 +252,16 @@ def run(
     }
     save_weights(out / WEIGHTS, trainer.ema, info, model_card(info))
     return True
+
+
+def _tensorboard(folder: Path, images: int, say: Callable[[str], None]) -> Any:
+    """An event writer as a context manager; one that gives None where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        say("TensorBoard is not installed: no events are written (pip install 'damgan[train]').")
+        return contextlib.nullcontext()
+    return SummaryWriter(str(folder), purge_step=images)
 
 
 def _train_one_tick(trainer: Trainer, interrupted: _Interrupted) -> dict[str, float]:

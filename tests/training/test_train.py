@@ -170,6 +170,14 @@ def test_minutes_end_the_schedule(damgan, photos, tmp_path):
     assert (out / "weights" / "model.safetensors").is_file()
 
 
+def test_tensorboard_is_optional(damgan, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # as if it were not installed
+    result = damgan("train", photos, "-o", tmp_path / "run", "--images", 2, *settings())
+    assert result.code == 0, result.err
+    assert "damgan[train]" in result.err
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
 def test_init_starts_from_weights(damgan, photos, tmp_path):
     damgan("train", photos, "-o", tmp_path / "first", "--images", 8, *settings(), "-q")
     damgan(
