@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress
 
 stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
+
+_WARNINGS_SHOWN = 3
 
 
 def note(message: str) -> None:
@@ -51,3 +57,18 @@ def progress(*, quiet: bool = False) -> Progress:
         console=stderr,
         disable=quiet or not stderr.is_terminal,
     )
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Print warnings (about masks, mostly) once the work is done, the first few of them."""
+    from damgan_cli.images.files import MaskWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MaskWarning)
+        yield
+    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
+    for text in texts[:_WARNINGS_SHOWN]:
+        warn(text)
+    if len(texts) > _WARNINGS_SHOWN:
+        warn(f"{len(texts) - _WARNINGS_SHOWN} more warnings like these")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,13 +13,8 @@ from damgan_cli.cli import console
 from damgan_cli.errors import DamganError, ExitCode, ImageFileError, MaskError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from damgan_cli.evaluation.protocol import Filler, Hole, Image, MaskSet, Photos
     from damgan_cli.evaluation.report import Line, Row
-
-
-_SHOWN = 3
 
 
 class Protocol(Enum):
@@ -161,7 +154,7 @@ def _score_files(
     pairs = find_pairs(results, truths, masks)
     row = Row(results.name, "", [], [])
     failed: dict[str, str] = {}
-    with _warnings_on_stderr(), console.progress(quiet=quiet) as progress:
+    with console.warnings_on_stderr(), console.progress(quiet=quiet) as progress:
         for pair in progress.track(pairs, description="scoring"):
             try:
                 scores = pair.score(invert_mask=invert_mask)
@@ -205,7 +198,7 @@ def _score_weights(
 
     weights = weights or DEFAULT_WEIGHTS
     photos = load_photos(images, limit)
-    with _warnings_on_stderr():
+    with console.warnings_on_stderr():
         sets = mask_sets(
             masks.protocol, photos.count, seed=masks.seed, folder=masks.folder, invert=masks.invert
         )
@@ -261,7 +254,7 @@ def _fill_and_score(
     keep = _Keeper(save, photos.names)
     keep.all("truth", photos.pixels)
     rows = []
-    with _warnings_on_stderr(), console.progress(quiet=quiet) as progress:
+    with console.warnings_on_stderr(), console.progress(quiet=quiet) as progress:
         task = progress.add_task("filling", total=len(sets) * len(methods) * len(photos.names))
         for masked in sets:
             holes = [masked.holes[i % len(masked.holes)] for i in photos.positions]
@@ -299,21 +292,6 @@ class _Keeper:
     def all(self, place: str, pictures: list[Any]) -> None:
         for index, picture in enumerate(pictures):
             self.one(place, index, picture)
-
-
-@contextmanager
-def _warnings_on_stderr() -> Iterator[None]:
-    """Print warnings (about masks, mostly) once the work is done, the first few of them."""
-    from damgan_cli.images.files import MaskWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", MaskWarning)
-        yield
-    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
-    for text in texts[:_SHOWN]:
-        console.warn(text)
-    if len(texts) > _SHOWN:
-        console.warn(f"{len(texts) - _SHOWN} more warnings like these")
 
 
 def _print(report: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> None:

@@ -1,56 +1,32 @@
-"""``damgan mask``: seeded masks, of a given size or one for each photo of a folder."""
+"""``damgan mask``: seeded masks of a given size or one for each photo, and masks made from photos."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import ExitCode, ImageFileError, MaskError
+from damgan_cli.errors import DamganError, ExitCode, ImageFileError, MaskError
 
-MANIFEST = "manifest.csv"
+if TYPE_CHECKING:
+    from damgan_cli.images.mask_files import Job, Settings
+
 _MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
 _SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Job:
-    """One mask to make."""
-
-    path: Path
-    kind: str
-    index: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Record:
-    """One line of the manifest; ``file`` is relative to OUT, ``ratio`` is the hole fraction achieved."""
-
-    file: str
-    kind: str
-    seed: int
-    index: int
-    width: int
-    height: int
-    ratio: float
-    touches_border: bool
 
 
 def mask(
     kinds: Annotated[
         list[str],
         typer.Argument(
-            metavar="KIND",
-            help="One or more of the kinds above; each mask takes the next in turn.",
+            metavar="KIND...",
+            help="One or more of the kinds above, each mask takes the next in turn; "
+            "or one of those made from files, and the files or folders.",
             show_default=False,
         ),
     ],
@@ -78,70 +54,158 @@ def mask(
         typer.Option(
             "--ratio",
             metavar="LOW-HIGH",
-            help="Fraction of the image that is hole, drawn evenly from this range, such as 0.2-0.3. "
-            "Without it: freeform 0.15 on average, irregular 0.01-0.6, outpaint 0.1-0.5.",
+            help="Fraction of the image that is hole, drawn evenly from this range, such as 0.2-0.3, and met "
+            "to the pixel. Without it each kind has its own spread of ratios.",
         ),
     ] = None,
+    box_count: Annotated[
+        str, typer.Option("--box-count", metavar="LOW-HIGH", help="Rectangles of a box mask.")
+    ] = "1-4",
+    box_size: Annotated[
+        str,
+        typer.Option("--box-size", metavar="LOW-HIGH", help="Their sides, as fractions of the image's."),
+    ] = "0.1-0.5",
+    color: Annotated[
+        str | None,
+        typer.Option(
+            "--color", metavar="NAME|#RRGGBB", help="What from-color looks for.", show_default=False
+        ),
+    ] = None,
+    tolerance: Annotated[
+        int,
+        typer.Option(
+            "--tolerance",
+            min=0,
+            max=254,
+            help="Difference per 8-bit channel that from-color and from-diff overlook; JPEG needs about 24.",
+        ),
+    ] = 0,
+    dilate: Annotated[
+        int | None,
+        typer.Option(
+            "--dilate", metavar="PX", min=0, help="Grow masks made from files; how far expand, contract go."
+        ),
+    ] = None,
+    invert_mask: Annotated[
+        bool, typer.Option("--invert-mask", help="Black is the hole in the masks of expand, contract.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed makes the same masks.")] = 0,
+    preview: Annotated[
+        Path | None,
+        typer.Option("--preview", metavar="PNG", help="Also write a contact sheet of the first 60 masks."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Processes. The masks do not depend on it.",
+            show_default="one per core",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that exist.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Make masks: white is the hole, black is kept.
 
-    Strokes and boxes scale with the image: masks of 128 and 1024 pixels look alike.
-    The hole ratio of every mask is recorded in OUT/manifest.csv.
+    Strokes and boxes scale with the image: masks of 128 and 1024 pixels look alike. Kind, seed, size,
+    achieved hole ratio and a checksum of every mask are recorded in OUT/manifest.csv.
 
     \b
     [bold]Examples[/]
       damgan mask irregular -o masks --size 512x384 --count 100 --ratio 0.2-0.3
-      damgan mask freeform -o masks --like photos --seed 7
+      damgan mask thick thin -o masks --like photos --seed 7 --preview sheet.png
       damgan mask center -o center.png --size 128
+      damgan mask from-diff before.png after.png -o changed.png --dilate 4
 
     \b
-    [bold]Kinds[/]
-      center     a centred rectangle of half the sides (25 %)
-      freeform   brush strokes as in DeepFillv2
-      irregular  strokes, outlines and specks, as the NVIDIA irregular masks
-      box        one to four random rectangles
-      outpaint   a strip along one random side
-    """  # noqa: D301
-    from damgan_cli.images.masks import make_mask, mask_rng
+    [bold]Kinds[/] (share of hole on average)
+      center    a centred rectangle of half the sides, the paper's (25 %)
+      half      left, right, top or bottom half, as in EdgeConnect (50 %)
+      box       one to four random rectangles (20 %)
+      freeform  brush strokes of DeepFillv2, Yu et al. 2019 (15 %)
+      thin, medium, thick
+                polylines and boxes of LaMa, Suvorov et al. 2022 (29, 23, 37 %)
+      large     boxes and strokes of MAT, Li et al. 2022, and CoModGAN (40 %)
+      irregular, irregular-inside, irregular-border
+                outlines, lines and specks as NVIDIA's, Liu et al. 2018, 1-60 %;
+                the outer 10 % free; reaching the border
+      outpaint, outpaint-left, -right, -top, -bottom, -around
+                a strip along one side (a random one), or a frame (10-50 %)
 
-    limits = _parse_ratio(ratio) if ratio is not None else None
+    \b
+    [bold]Kinds made from files[/] (a file or a folder each)
+      from-color PHOTOS       where photos have --color
+      from-alpha PHOTOS       where photos are not fully opaque
+      from-diff BEFORE AFTER  where two photos differ
+      expand MASKS            masks grown by --dilate pixels
+      contract MASKS          masks shrunk by --dilate pixels
+    """  # noqa: D301
+    from damgan_cli.images.mask_files import MANIFEST, VERSION, Record, Settings, make_files, write_manifest
+    from damgan_cli.images.mask_sources import SOURCE_KINDS
+    from damgan_cli.images.masks import Boxes
+
+    low, high = _parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
+    boxes = Boxes((int(low), int(high)), _parse_range("--box-size", box_size, "fractions of a side", 0, 1))
     single = out.suffix.lower() == ".png" and not out.is_dir()
     failed: dict[str, str] = {}
-    if like is None:
-        jobs = _numbered_jobs(kinds, out, single, size, count or 1)
+    if kinds[0] in {usage.split()[0] for usage in SOURCE_KINDS}:
+        for option, given in {"--size": size, "--like": like, "--count": count, "--ratio": ratio}.items():
+            if given is not None:
+                raise MaskError(f"{option} does not go with {kinds[0]}.", "Its masks are as the files are.")
+        jobs = _jobs_from(kinds[0], kinds[1:], out, single)
+        options = _source_options(kinds[0], color, tolerance, dilate, invert_mask)
+        settings = Settings(source_options=options)
     else:
-        if size is not None or count is not None:
-            raise MaskError(
-                f"--like takes size and number from the photos, so {'--size' if size else '--count'} "
-                "cannot be given too.",
-                "Leave one of the two out.",
-            )
-        jobs = _jobs_like(kinds, out, single, like, failed)
+        for option, unfit in {
+            "--color": color is not None, "--tolerance": tolerance > 0, "--dilate": dilate is not None,
+            "--invert-mask": invert_mask,
+        }.items():  # fmt: skip
+            if unfit:
+                raise MaskError(f"{option} is for masks made from files.", "See the kinds in --help.")
+        limits = _parse_range("--ratio", ratio, "hole ratios", 0, 1) if ratio is not None else None
+        settings = Settings(seed, limits, boxes)
+        if like is None:
+            jobs = _numbered_jobs(kinds, out, single, size, count or 1)
+        else:
+            if size is not None or count is not None:
+                raise MaskError(
+                    f"--like takes size and number from the photos, so {'--size' if size else '--count'} "
+                    "cannot be given too.",
+                    "Leave one of the two out.",
+                )
+            jobs = _jobs_like(kinds, out, single, like, failed)
+        _try_kinds(kinds, jobs, settings)
+    root = out.parent if single else out
     manifest = None if single else out / MANIFEST
-    _refuse_existing([job.path for job in jobs] + ([manifest] if manifest else []), overwrite)
-    largest = max(jobs, key=lambda job: job.width * job.height)
-    for kind in kinds:  # what cannot be made at all shows before anything is written
-        make_mask(kind, largest.height, largest.width, mask_rng(seed, largest.index), ratio=limits)
+    if preview and (preview.suffix.lower() != ".png" or root.resolve() in preview.resolve().parents):
+        raise MaskError(
+            f"The preview {preview} must be a .png outside of {root}.",
+            "Inside, it would count as one of the masks.",
+        )
+    _refuse_existing([job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite)
 
-    records = []
-    with console.progress(quiet=quiet) as progress:
-        for job in progress.track(jobs, description="masks"):
-            try:
-                records.append(_make(job, seed, limits, out.parent if single else out))
-            except MaskError as problem:
-                failed[str(job.path)] = str(problem)
+    records: list[Record] = []
+    with console.warnings_on_stderr(), console.progress(quiet=quiet) as progress:
+        results = make_files(jobs, settings, root, workers)
+        for job, result in zip(jobs, progress.track(results, len(jobs), description="masks"), strict=True):
+            if isinstance(result, DamganError):
+                failed[str(job.sources[0] if job.sources else job.path)] = str(result)
+            else:
+                records.append(result)
     if manifest:
-        _write_manifest(manifest, records)
+        write_manifest(manifest, records)
+    if preview and records:
+        from damgan_cli.images.mask_files import write_sheet
+
+        write_sheet(preview, records, root)
     for path, message in failed.items():
         console.error(f"{path}: {message}")
     if as_json:
         console.print_json(
             {
-                "version": 1,
+                "version": VERSION,
                 "masks": [asdict(record) for record in records],
                 "failed": [{"file": path, "error": message} for path, message in failed.items()],
             }
@@ -152,8 +216,20 @@ def mask(
             f"{len(records)} mask{'s' * (len(records) > 1)} in {out}, hole ratio "
             f"{min(ratios):.3f} to {max(ratios):.3f}, {sum(ratios) / len(ratios):.3f} on average"
         )
+        if not min(ratios):
+            console.warn(f"{ratios.count(0)} of them have no hole")
     if failed:
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
+
+
+def _try_kinds(kinds: list[str], jobs: list[Job], settings: Settings) -> None:
+    """Raise MaskError if a kind cannot be made at all, before anything is written."""
+    from damgan_cli.images.masks import make_mask, mask_rng
+
+    largest = max(jobs, key=lambda job: job.width * job.height)
+    for kind in kinds:
+        rng = mask_rng(settings.seed, largest.index)
+        make_mask(kind, largest.height, largest.width, rng, ratio=settings.ratio, boxes=settings.boxes)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -172,19 +248,96 @@ def _parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
-def _parse_ratio(text: str) -> tuple[float, float]:
+def _parse_range(option: str, text: str, what: str, least: int, most: int) -> tuple[float, float]:
     try:
         low, high = (float(part) for part in text.split("-"))
     except ValueError:
         low, high = 1.0, 0.0
-    if not 0 <= low <= high <= 1:
+    if not least <= low <= high <= most or (most > 1 and not low.is_integer() & high.is_integer()):
+        example = "1-4" if most > 1 else "0.2-0.3"
         raise MaskError(
-            f"--ratio {text} is no range of hole ratios.", "Give LOW-HIGH within 0 and 1, such as 0.2-0.3."
+            f"{option} {text} is no range of {what}.",
+            f"Give LOW-HIGH within {least} and {most}, such as {example}.",
         )
     return low, high
 
 
+def _parse_color(text: str) -> tuple[int, int, int]:
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise MaskError(
+            f"--color {text} is no colour.", "Give a name, as red, or '#rrggbb', as '#ff0000'."
+        ) from None
+    return red, green, blue
+
+
+def _source_options(
+    kind: str, color: str | None, tolerance: int, dilate: int | None, invert: bool
+) -> dict[str, object]:
+    if (color is None) == (kind == "from-color"):
+        raise MaskError(f"{kind} {'needs' if color is None else 'takes no'} --color.")
+    if dilate is None and kind in {"expand", "contract"}:
+        raise MaskError(f"{kind} needs --dilate PX.", f"Say by how many pixels to {kind}.")
+    if invert and kind not in {"expand", "contract"}:
+        raise MaskError(f"--invert-mask does not go with {kind}.", "It is for masks that are read.")
+    return {
+        "color": _parse_color(color) if color else (0, 0, 0),
+        "tolerance": tolerance,
+        "dilate": dilate or 0,
+        "invert": invert,
+    }
+
+
+def _jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job]:
+    """One job per file of a folder, or per pair of files of two folders."""
+    from damgan_cli.images.files import list_images
+    from damgan_cli.images.mask_files import Job
+    from damgan_cli.images.pairing import pair_by_relative_path
+
+    roots = [Path(place) for place in places]
+    wanted = 2 if kind == "from-diff" else 1
+    if len(roots) != wanted:
+        raise MaskError(
+            f"{kind} takes {wanted} file{'s' * (wanted - 1)} or folder{'s' * (wanted - 1)}, "
+            f"but {len(roots)} were given.",
+            "See the examples in --help.",
+        )
+    for root in roots:
+        if not root.exists():
+            raise ImageFileError(f"{root} does not exist.")
+    if len({root.is_dir() for root in roots}) > 1:
+        raise ImageFileError(
+            f"Of {places[0]} and {places[1]} one is a file and one a folder.", "Give two of the same."
+        )
+    if not roots[0].is_dir():
+        target = out if single else out / f"{roots[-1].stem}.png"
+        _refuse_sources([target], roots, out)
+        return [Job(target, kind, sources=tuple(roots))]
+    if single:
+        raise MaskError(
+            f"Masks from the folder {roots[0]} do not fit into the one file {out}.", "Give a folder with -o."
+        )
+    named: list[tuple[str, tuple[Path, ...]]]
+    if wanted == 2:
+        pairs = pair_by_relative_path(roots[0], roots[1], "photos before", "photos after")
+        named = [(pair.name, (pair.left, pair.right)) for pair in pairs]
+    else:
+        files = list_images(roots[0])
+        if not files:
+            raise ImageFileError(f"There are no images in {roots[0]}.")
+        named = [(file.relative_to(roots[0]).with_suffix("").as_posix(), (file,)) for file in files]
+    jobs = [Job(out / f"{name}.png", kind, sources=files) for name, files in named]
+    _refuse_twins([job.path for job in jobs])
+    _refuse_sources([job.path for job in jobs], [file for _, files in named for file in files], out)
+    return jobs
+
+
 def _numbered_jobs(kinds: list[str], out: Path, single: bool, size: str | None, count: int) -> list[Job]:
+    from damgan_cli.images.mask_files import Job
+
     width, height = _parse_size(size or "256")
     if single and count > 1:
         raise MaskError(f"{count} masks do not fit into the one file {out}.", "Give a folder with -o.")
@@ -197,6 +350,7 @@ def _numbered_jobs(kinds: list[str], out: Path, single: bool, size: str | None, 
 def _jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dict[str, str]) -> list[Job]:
     """One job per photo; photos that cannot be read are noted in ``failed`` and keep their index."""
     from damgan_cli.images.files import displayed_size, list_images
+    from damgan_cli.images.mask_files import Job
 
     root = like if like.is_dir() else like.parent
     photos = list_images(like) if like.is_dir() else [like]
@@ -209,17 +363,8 @@ def _jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: di
             f"Masks for the folder {like} do not fit into the one file {out}.", "Give a folder with -o."
         )
     targets = [out if single else out / photo.relative_to(root).with_suffix(".png") for photo in photos]
-    twins = [str(path) for path, number in Counter(targets).items() if number > 1]
-    if twins:
-        raise MaskError(
-            f"Photos that differ only in their extension would share a mask: {_some(twins)}.",
-            "Rename or separate them.",
-        )
-    sources = {photo.resolve() for photo in photos}
-    if any(target.resolve() in sources for target in targets):
-        raise MaskError(
-            f"Masks in {out} would replace the photos themselves.", "Give another folder with -o."
-        )
+    _refuse_twins(targets)
+    _refuse_sources(targets, photos, out)
     jobs = []
     for index, (photo, target) in enumerate(zip(photos, targets, strict=True)):
         try:
@@ -233,6 +378,23 @@ def _jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: di
     return jobs
 
 
+def _refuse_twins(targets: list[Path]) -> None:
+    twins = [str(path) for path, number in Counter(targets).items() if number > 1]
+    if twins:
+        raise MaskError(
+            f"Photos that differ only in their extension would share a mask: {_some(twins)}.",
+            "Rename or separate them.",
+        )
+
+
+def _refuse_sources(targets: list[Path], sources: list[Path], out: Path) -> None:
+    own = {source.resolve() for source in sources}
+    if any(target.resolve() in own for target in targets):
+        raise MaskError(
+            f"Masks in {out} would replace the photos themselves.", "Give another folder with -o."
+        )
+
+
 def _refuse_existing(paths: list[Path], overwrite: bool) -> None:
     existing = [] if overwrite else [str(path) for path in paths if path.exists()]
     if existing:
@@ -240,40 +402,6 @@ def _refuse_existing(paths: list[Path], overwrite: bool) -> None:
             f"{len(existing)} of the files to write exist already: {_some(existing)}.",
             "Add --overwrite to replace them, or choose another place with -o.",
         )
-
-
-def _make(job: Job, seed: int, limits: tuple[float, float] | None, root: Path) -> Record:
-    import numpy as np
-
-    from damgan_cli.images.files import write_png
-    from damgan_cli.images.masks import make_mask, mask_rng
-
-    pixels = make_mask(job.kind, job.height, job.width, mask_rng(seed, job.index), ratio=limits)
-    write_png(job.path, pixels)
-    return Record(
-        file=job.path.relative_to(root).as_posix(),
-        kind=job.kind,
-        seed=seed,
-        index=job.index,
-        width=job.width,
-        height=job.height,
-        ratio=round(np.count_nonzero(pixels) / pixels.size, 6),
-        touches_border=bool(pixels[[0, -1]].any() or pixels[:, [0, -1]].any()),
-    )
-
-
-def _write_manifest(path: Path, records: list[Record]) -> None:
-    from damgan_cli.images.files import write_atomically
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Record.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        row: dict[str, Any] = asdict(record)
-        writer.writerow(
-            row | {"ratio": f"{record.ratio:.6f}", "touches_border": str(record.touches_border).lower()}
-        )
-    write_atomically(path, text.getvalue().encode())
 
 
 def _some(names: list[str]) -> str:

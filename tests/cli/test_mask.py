@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from damgan_cli.images.mask_sources import SOURCE_KINDS
 from damgan_cli.images.masks import MASK_KINDS, make_mask, mask_rng
 
 
@@ -87,9 +89,140 @@ def test_json(damgan, tmp_path):
     document = json.loads(ran.out)
     assert document["version"] == 1
     assert document["failed"] == []
-    assert [
-        {key: str(value).lower() for key, value in row.items() if key != "ratio"} for row in document["masks"]
-    ] == [{key: value for key, value in row.items() if key != "ratio"} for row in manifest(tmp_path / "m")]
+    for row, line in zip(document["masks"], manifest(tmp_path / "m"), strict=True):
+        assert float(line.pop("ratio")) == row.pop("ratio")
+        assert line == {key: "" if value is None else str(value).lower() for key, value in row.items()}
+        pixels = read(tmp_path / "m" / row["file"])
+        assert row["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+        assert row["version"] == 1
+
+
+def test_same_files_on_any_number_of_processes(damgan, tmp_path):
+    for workers in (1, 2, 3):
+        run = ("mask", "irregular", "thin", "large", "--size", 48, "-n", 70, "--ratio", "0.1-0.4")
+        assert damgan(*run, "-o", tmp_path / str(workers), "--workers", workers).code == 0
+    assert len(tree(tmp_path / "1")) == 71
+    assert tree(tmp_path / "1") == tree(tmp_path / "2") == tree(tmp_path / "3")
+
+
+def test_number_and_size_of_boxes(damgan, tmp_path):
+    run = ("mask", "box", "--size", 100, "-n", 3, "--box-count", "1-1", "--box-size", "0.2-0.2")
+    assert damgan(*run, "-o", tmp_path / "m").code == 0
+    assert {row["ratio"] for row in manifest(tmp_path / "m")} == {"0.040000"}
+
+
+def test_preview_is_a_contact_sheet(damgan, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    run = ("mask", "center", "box", "--size", "64x32", "-n", 6, "-o", tmp_path / "m")
+    assert damgan(*run, "--preview", sheet).code == 0
+    pixels = read(sheet)
+    assert pixels.shape[0] >= 2 * 80
+    assert pixels.shape[1] >= 3 * 160
+    assert (pixels[8 + 20 : 8 + 60, 8 + 40 : 8 + 120] == 255).all()  # the centre mask, scaled to 160x80
+    assert (pixels[8 : 8 + 19, 8 : 8 + 160] == 0).all()
+    again = damgan(*run, "--preview", sheet)
+    assert (again.code, "sheet.png" in again.err) == (2, True)
+    inside = damgan(*run, "--preview", tmp_path / "m" / "sheet.png", "--overwrite")
+    assert (inside.code, "count as one of the masks" in inside.err) == (2, True)
+
+
+# ------------------------------------------------------------------------------------------ from files
+SPOT = np.zeros((30, 40), bool)
+SPOT[10:15, 20:30] = True
+
+
+def picture(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+@pytest.fixture
+def painted():
+    """A photo with a red spot."""
+    photo = np.random.default_rng(0).integers(0, 200, (30, 40, 3), np.uint8)
+    photo[SPOT] = (255, 0, 0)
+    return photo
+
+
+def test_from_color(damgan, tmp_path, painted):
+    painted[12, 22] = (250, 5, 0)
+    photo = picture(tmp_path / "photo.png", painted)
+    assert damgan("mask", "from-color", photo, "--color", "red", "-o", tmp_path / "exact.png").code == 0
+    run = ("mask", "from-color", photo, "--color", "#ff0000", "--tolerance", 5)
+    assert damgan(*run, "-o", tmp_path / "near.png").code == 0
+    np.testing.assert_array_equal(read(tmp_path / "near.png") > 0, SPOT)
+    assert (read(tmp_path / "exact.png") > 0).sum() == SPOT.sum() - 1
+
+
+def test_from_alpha_of_a_folder(damgan, tmp_path, painted):
+    alpha = np.where(SPOT, 100, 255).astype(np.uint8)
+    picture(tmp_path / "photos" / "sub" / "a.png", np.dstack([painted, alpha]))
+    picture(tmp_path / "photos" / "b.png", painted)
+    ran = damgan("mask", "from-alpha", tmp_path / "photos", "-o", tmp_path / "masks")
+    assert ran.code == 1
+    assert "b.png has no transparency" in " ".join(ran.err.split())
+    np.testing.assert_array_equal(read(tmp_path / "masks" / "sub" / "a.png") > 0, SPOT)
+    (row,) = manifest(tmp_path / "masks")
+    assert (row["kind"], row["seed"], row["width"], row["height"]) == ("from-alpha", "", "40", "30")
+    assert row["source"].endswith("a.png")
+    assert float(row["ratio"]) == pytest.approx(SPOT.mean(), abs=1e-6)
+
+
+def test_from_diff(damgan, tmp_path, painted):
+    after = painted.copy()
+    after[SPOT] = 7
+    after[0, 0] += 3
+    pair = (picture(tmp_path / "before.png", painted), picture(tmp_path / "after.bmp", after))
+    assert damgan("mask", "from-diff", *pair, "-o", tmp_path / "m.png", "--tolerance", 3).code == 0
+    np.testing.assert_array_equal(read(tmp_path / "m.png") > 0, SPOT)
+    assert damgan("mask", "from-diff", *pair, "-o", tmp_path / "all.png").code == 0
+    assert (read(tmp_path / "all.png") > 0).sum() == SPOT.sum() + 1
+    same = damgan("mask", "from-diff", pair[0], pair[0], "-o", tmp_path / "none.png")
+    assert (same.code, "have no hole" in same.err) == (0, True)
+
+
+def test_from_diff_of_folders_pairs_by_name(damgan, tmp_path, painted):
+    for name in ("a", "b"):
+        picture(tmp_path / "before" / f"{name}.png", painted)
+        picture(tmp_path / "after" / f"{name}.png", painted[:20] if name == "b" else 255 - painted)
+    ran = damgan("mask", "from-diff", tmp_path / "before", tmp_path / "after", "-o", tmp_path / "m")
+    assert ran.code == 1
+    assert "is 40x30 but" in ran.err
+    assert [row["file"] for row in manifest(tmp_path / "m")] == ["a.png"]
+    picture(tmp_path / "after" / "c.png", painted)
+    ran = damgan("mask", "from-diff", tmp_path / "before", tmp_path / "after", "-o", tmp_path / "n")
+    assert (ran.code, "c" in ran.err, (tmp_path / "n").exists()) == (2, True, False)
+
+
+def test_expand_and_contract(damgan, tmp_path):
+    spot = picture(tmp_path / "spot.png", SPOT)
+    for kind, pixels in (("expand", 3), ("contract", 2)):
+        assert damgan("mask", kind, spot, "--dilate", pixels, "-o", tmp_path / f"{kind}.png").code == 0
+    rows, columns = np.mgrid[:30, :40]
+    # Distance to the 5x10 rectangle: within 3 px of it outside, more than 2 px from its outside within.
+    away = np.hypot(np.maximum(0, abs(rows - 12) - 2), np.maximum(0, abs(columns - 24.5) - 4.5))
+    np.testing.assert_array_equal(read(tmp_path / "expand.png") > 0, away <= 3)
+    inner = (abs(rows - 12) < 1) & (abs(columns - 24.5) < 3)
+    np.testing.assert_array_equal(read(tmp_path / "contract.png") > 0, inner)
+
+
+def test_masks_from_files_keep_their_sources(damgan, tmp_path):
+    spot = picture(tmp_path / "masks" / "spot.png", SPOT)
+    before = spot.read_bytes()
+    ran = damgan("mask", "expand", spot.parent, "--dilate", 3, "-o", spot.parent, "--overwrite")
+    assert (ran.code, "replace the photos" in ran.err) == (2, True)
+    assert spot.read_bytes() == before
+
+
+def test_jpeg_masks_warn_from_every_process(damgan, tmp_path):
+    for name in "abcd":
+        picture(tmp_path / "masks" / f"{name}.png", SPOT.astype(np.uint8) * 200)
+    run = ("mask", "expand", tmp_path / "masks", "--dilate", 1, "-o", tmp_path / "out", "--workers", 2)
+    ran = damgan(*run)
+    assert ran.code == 0
+    assert ran.err.count("not black and white only") == 3
+    assert "1 more warnings like these" in ran.err
 
 
 def test_like_a_folder_takes_size_and_path_of_each_photo(damgan, tmp_path):
@@ -172,6 +305,22 @@ def test_photos_are_never_replaced(damgan, tmp_path):
         (["box", "--size", "8", "--ratio", "0.101-0.102"], "No whole number"),
         (["box", "--count", "0"], "--count"),
         (["box", "--seed", "-1"], "--seed"),
+        (["box", "--box-count", "0-3"], "--box-count 0-3 is no range of numbers of boxes"),
+        (["box", "--box-count", "1.5-3"], "--box-count 1.5-3 is no range"),
+        (["box", "--box-size", "0.1-3"], "--box-size 0.1-3 is no range of fractions"),
+        (["box", "--dilate", "3"], "--dilate is for masks made from files"),
+        (["box", "--preview", "sheet.jpg"], "must be a .png"),
+        (["from-alpha"], "takes 1 file or folder, but 0"),
+        (["from-diff", "PHOTOS"], "takes 2 files or folders, but 1"),
+        (["from-diff", "PHOTOS", "PHOTOS/a.jpg"], "one is a file and one a folder"),
+        (["from-alpha", "MISSING"], "does not exist"),
+        (["from-alpha", "EMPTY"], "no images in"),
+        (["from-alpha", "PHOTOS", "--ratio", "0.1-0.2"], "--ratio does not go with from-alpha"),
+        (["from-alpha", "PHOTOS", "--color", "red"], "takes no --color"),
+        (["from-color", "PHOTOS"], "needs --color"),
+        (["from-color", "PHOTOS", "--color", "colour"], "is no colour"),
+        (["expand", "PHOTOS"], "needs --dilate"),
+        (["from-alpha", "TWINS"], "differ only in their extension"),
         (["box", "--like", "PHOTOS", "--size", "64"], "--size cannot be given too"),
         (["box", "--like", "PHOTOS", "--count", "2"], "--count cannot be given too"),
         (["box", "--like", "EMPTY"], "no photos in"),
@@ -184,7 +333,7 @@ def test_wrong_usage_is_one_message_and_writes_nothing(damgan, tmp_path, argumen
     photo(tmp_path / "TWINS" / "a.jpg", 40, 30)
     photo(tmp_path / "TWINS" / "a.png", 40, 30)
     (tmp_path / "EMPTY").mkdir()
-    arguments = [tmp_path / a if a.isupper() else a for a in arguments]
+    arguments = [tmp_path / a if a.split("/")[0].isupper() else a for a in arguments]
     ran = damgan("mask", *arguments, "-o", tmp_path / "out")
     assert ran.code == 2
     assert words in " ".join(ran.err.split())
@@ -211,7 +360,11 @@ def test_a_file_in_the_place_of_the_folder(damgan, tmp_path):
 def test_help_names_every_kind_and_shows_examples(damgan):
     ran = damgan("mask", "--help")
     assert ran.code == 0
-    assert all(kind in ran.out for kind in MASK_KINDS)
+    for kind in MASK_KINDS:
+        family, _, detail = kind.partition("-")
+        assert family in ran.out
+        assert f"-{detail}" in ran.out
+    assert all(usage in ran.out for usage in SOURCE_KINDS)
     assert ran.out.count("damgan mask ") >= 3
 
 

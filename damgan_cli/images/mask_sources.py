@@ -1,0 +1,74 @@
+"""Masks from photos at hand: by colour, transparency or difference, and masks grown or shrunk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from damgan_cli.errors import ImageFileError
+from damgan_cli.images.files import read_mask, read_rgb
+from damgan_cli.images.photo import read_photo
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Hole = NDArray[np.bool_]
+
+SOURCE_KINDS: dict[str, str] = {
+    "from-color PHOTOS": "where photos have the --color that an object was painted over with",
+    "from-alpha PHOTOS": "where photos are not fully opaque",
+    "from-diff BEFORE AFTER": "where two photos differ",
+    "expand MASKS": "masks grown by --dilate pixels",
+    "contract MASKS": "masks shrunk by --dilate pixels",
+}
+"""How each is written on the command line, and what it makes."""
+
+
+def hole_from(
+    kind: str,
+    sources: tuple[Path, ...],
+    *,
+    color: tuple[int, int, int] = (0, 0, 0),
+    tolerance: int = 0,
+    dilate: int = 0,
+    invert: bool = False,
+) -> Hole:
+    """Make one mask, (H, W) bool, True in the hole, from one file, or two for ``from-diff``.
+
+    ``kind`` is the first word of a key of ``SOURCE_KINDS``. ``tolerance`` (0-255) is the largest difference
+    of any 8-bit RGB channel that still counts as the ``color`` or as equal. ``dilate`` >= 0 grows the hole by
+    so many pixels, in ``contract`` shrinks it; ``invert`` reads masks with a black hole. Raises
+    ImageFileError, or MaskError from a photo without transparency.
+    """
+    if kind == "from-color":
+        hole = _largest_difference(read_rgb(sources[0]), np.array(color, np.uint8)) <= tolerance
+    elif kind == "from-alpha":
+        hole = read_photo(sources[0]).see_through()
+    elif kind == "from-diff":
+        before, after = (read_rgb(path) for path in sources)
+        if before.shape != after.shape:
+            sizes = [f"{photo.shape[1]}x{photo.shape[0]}" for photo in (before, after)]
+            raise ImageFileError(
+                f"{sources[0]} is {sizes[0]} but {sources[1]} is {sizes[1]}.", "Compare photos of equal size."
+            )
+        hole = _largest_difference(before, after) > tolerance
+    else:
+        hole = read_mask(sources[0], invert=invert)
+    return ~grown(~hole, dilate) if kind == "contract" else grown(hole, dilate)
+
+
+def grown(hole: Hole, pixels: int) -> Hole:
+    """Grow a hole (H, W) by all that lies within ``pixels`` (Euclidean) of it."""
+    if not pixels or not hole.any():
+        return hole
+    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.less_equal(distance, pixels)
+
+
+def _largest_difference(photo: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """(H, W): of the three channels."""
+    return np.asarray(np.abs(photo.astype(np.int16) - other).max(axis=2), np.int16)
