@@ -19,6 +19,9 @@ class TrainingConfig:
     """Side of the square training images, pixels."""
     crop_scale: float = 1.0
     """Photos larger than ``size`` are cut at a random side between 1 and this many times ``size``."""
+    zoom_share: float = 0.0
+    """Share of images that show only a part of the photo, half to whole ``size`` a side, enlarged: so the
+    model meets things at other places and scales than one framing has them."""
     flip: bool = True
     """Mirror half of the images left to right."""
     masks: dict[str, float] = field(default_factory=lambda: {"center": 0.5, "freeform": 0.5})
@@ -68,6 +71,7 @@ class TrainingConfig:
 
         checks = [
             (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
+            (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
             (self.crop_scale >= 1, "crop_scale must be at least 1"),
             (bool(self.masks) and all(w > 0 for w in self.masks.values()), "masks needs positive shares"),
             (set(self.masks) <= set(MASK_KINDS), f"masks must be among {', '.join(MASK_KINDS)}"),
@@ -136,6 +140,7 @@ discriminator it takes over.
 BEST = replace(
     PAPER,
     masks={"center": 0.4, "irregular": 0.5, "freeform": 0.1},
+    zoom_share=0.25,
     hole_weight=1.0,
     gan_loss="non-saturating",
     adversarial_start=0.8,

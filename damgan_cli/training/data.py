@@ -111,6 +111,8 @@ class Batches:
         size = self.config.size
         height, width = photo.shape[:2]
         side = size + int(rng.random() * (min(height, width) - size + 1))
+        if rng.random() < self.config.zoom_share:
+            side = round(size * (0.5 + 0.5 * rng.random()))
         top = int(rng.random() * (height - side + 1))
         left = int(rng.random() * (width - side + 1))
         return resize_short_side(photo[top : top + side, left : left + side], size)

@@ -78,7 +78,7 @@ def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
     config = json.loads((out / "weights" / "config.json").read_text())
     assert config["images_seen"] == 24
     assert config["preset"] == "best"
-    assert (out / "weights" / "README.md").read_text().startswith("---\nlibrary_name: damgan")
+    assert "library_name: damgan" in (out / "weights" / "README.md").read_text()
     filled = tmp_path / "filled.png"
     mask = tmp_path / "mask.png"
     cv2.imwrite(str(mask), np.pad(np.full((8, 8), 255, np.uint8), ((8, 16), (8, 24))))
@@ -291,3 +291,14 @@ def test_an_epoch_shows_every_photo_once():
     batches = Batches(photos, presets.TrainingConfig(size=32, batch_size=4), seed=0)
     seen = [int(image[0, 0, 0]) for step in range(3) for image in batches(step)[0]]
     assert sorted(seen) == list(range(12))
+
+
+def test_zoomed_images_are_enlarged_parts():
+    ramp = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
+    config = presets.TrainingConfig(size=64, batch_size=32, zoom_share=0.5, flip=False)
+    images, _ = Batches([ramp], config, seed=0)(0)
+    spans = [int(image[0, -1, 0]) - int(image[0, 0, 0]) for image in images]
+    whole = sum(span == 255 for span in spans)
+    assert 8 <= whole <= 24
+    assert all(120 <= span <= 255 for span in spans)  # half of the ramp or more
+    assert images.shape == (32, 64, 64, 3)
