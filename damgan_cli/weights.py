@@ -1,6 +1,7 @@
 """Weights folders: a name, a path or a Hub repository becomes a verified generator, and back.
 
-A weights folder holds ``model.safetensors`` (float16) and ``config.json``; nothing in it is ever unpickled.
+A weights folder holds ``model.safetensors`` (float16), ``config.json`` and a model card; nothing in it is
+ever unpickled. The format is described in docs/weights-format.md, the network's side is in ``hub.py``.
 """
 
 from __future__ import annotations
@@ -15,27 +16,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError
+from damgan_cli.weights_format import (
+    ARCHITECTURE,
+    ARCHITECTURE_VERSION,
+    CARD_FILE,
+    CONFIG_FILE,
+    FORMAT_VERSION,
+    SCHEMA,
+    TENSOR_FILE,
+    CorruptWeightsError,
+    check_digest,
+    largest_tensor_file,
+    mismatch,
+    parameter_count,
+    read_config,
+    read_file,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from damgan_cli.model import Generator
 
 DEFAULT_WEIGHTS = "faces"
-FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-TENSOR_FILE = "model.safetensors"
-CARD_FILE = "README.md"
 
 _PACKAGE = Path(__file__).parent
 # Wheels carry weights/ inside the package; a checkout has it beside the package.
 _EMBEDDED = next(
     (p for p in (_PACKAGE / "embedded_weights", _PACKAGE.parent / "weights") if p.is_dir()), None
 )
-_HUB_REPO = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_HUB_REPO = re.compile(r"(?!\.)[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
-class Weights:
-    """A loaded generator and where it came from."""
+class Found:
+    """A weights folder on this machine, and where it came from."""
 
     name: str
     """As the user asked for it."""
@@ -43,8 +58,15 @@ class Weights:
     """``embedded``, ``folder`` or ``hub``."""
     revision: str | None
     """Commit of a Hub repository."""
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Weights(Found):
+    """A loaded generator and where it came from."""
+
     info: dict[str, Any]
-    """``config.json``: format, generator, training and validation figures, licence notes."""
+    """``config.json``: format, generator, training and validation figures, licence."""
     generator: Generator
     """Float32, in eval mode, on the CPU."""
 
@@ -56,103 +78,108 @@ def available_weights() -> list[str]:
     return sorted(folder.name for folder in _EMBEDDED.iterdir() if (folder / CONFIG_FILE).is_file())
 
 
-def load_weights(spec: str | Path, *, offline: bool = False) -> Weights:
-    """Load embedded weights by name, a weights folder by path, or ``ORG/REPO[@REVISION]`` from the Hub.
+def local_weights() -> Iterator[Found]:
+    """All weights on this machine that have a name: the embedded ones, then those in the Hub cache."""
+    for name in available_weights():
+        yield find_weights(name)
+    from damgan_cli.hub import cached
 
-    ``offline`` uses only what the Hub cache already holds. Raises WeightsError, with what to do, when
-    there are no such weights, they cannot be fetched, or they are not exactly what ``config.json`` says.
+    for repo, commit, folder in cached():
+        yield Found(f"{repo}@{commit}", "hub", commit, folder)
+
+
+def find_weights(
+    spec: str | Path,
+    *,
+    offline: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> Found:
+    """Find embedded weights by name, a weights or run folder by path, or ``ORG/REPO[@REVISION]`` on the Hub.
+
+    Only a Hub repository that is not in the Hub cache is downloaded; ``offline`` takes what the cache holds,
+    and touches no network. ``revision``, ``token`` and ``cache_dir`` are for the Hub alone, with the meaning
+    they have in huggingface_hub. Raises WeightsError, with what to do.
     """
     name = str(spec)
     if name in available_weights():
         assert _EMBEDDED is not None  # noqa: S101
-        return _load_folder(_EMBEDDED / name, name, "embedded", None)
+        return Found(name, "embedded", None, _EMBEDDED / name)
     if Path(name).is_dir():
-        return _load_folder(Path(name), name, "folder", None)
+        inside = Path(name) / "weights"  # `damgan train --out RUN` puts them there
+        is_run = not (Path(name) / TENSOR_FILE).is_file() and (inside / CONFIG_FILE).is_file()
+        return Found(name, "folder", None, inside if is_run else Path(name))
     if Path(name).exists():
         raise WeightsError(
             f"{name} is a file.", f"Give the folder that holds {TENSOR_FILE} and {CONFIG_FILE}."
         )
-    if _HUB_REPO.fullmatch(name) and not name.startswith("."):
-        repo, _, revision = name.partition("@")
-        folder, commit = _download(repo, revision or None, offline=offline)
-        return _load_folder(folder, name, "hub", commit)
+    if _HUB_REPO.fullmatch(name):
+        from damgan_cli.hub import fetch
+
+        repo, _, pinned = name.partition("@")
+        folder, commit = fetch(
+            repo, revision or pinned or None, offline=offline, token=token, cache_dir=cache_dir
+        )
+        return Found(name, "hub", commit, folder)
     raise WeightsError(
         f"There are no weights called {name!r}.",
         f"Embedded: {', '.join(available_weights()) or 'none'}. Or give a folder, or ORG/REPO[@REVISION].",
     )
 
 
-def _download(repo: str, revision: str | None, *, offline: bool) -> tuple[Path, str | None]:
-    from huggingface_hub import errors as hub
-    from huggingface_hub import hf_hub_download
+def load_weights(
+    spec: str | Path,
+    *,
+    offline: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+) -> Weights:
+    """Find weights (see `find_weights`) and load them strictly: digest, every name, every shape.
 
+    Files of the Hub cache that do not match their digest are fetched anew, once. Raises WeightsError, with
+    what to do, when there are no such weights, they cannot be fetched, or they are not exactly what
+    ``config.json`` says.
+    """
+    found = find_weights(spec, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
     try:
-        config = Path(hf_hub_download(repo, CONFIG_FILE, revision=revision, local_files_only=offline))
-        # The cache lays files out as snapshots/<commit>/<file>: the tensors must be of the same commit.
-        commit = config.parent.name
-        hf_hub_download(repo, TENSOR_FILE, revision=commit, local_files_only=offline)
-    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as problem:
-        hint = (
-            "Run once without --offline."
-            if offline
-            else "Check the network, or give a weights folder by its path."
-        )
-        raise WeightsError(f"{repo} is not in the local cache and cannot be fetched.", hint) from problem
-    except hub.GatedRepoError as problem:
-        hint = "Ask for access on its page, then `hf auth login`."
-        raise WeightsError(f"The Hub repository {repo} is gated.", hint) from problem
-    except hub.RepositoryNotFoundError as problem:
-        hint = "Check the name; for a private one `hf auth login` first."
-        raise WeightsError(f"There is no Hub repository {repo}, or it is private.", hint) from problem
-    except hub.RevisionNotFoundError as problem:
-        raise WeightsError(
-            f"{repo} has no revision {revision}.", "Check it, or leave @REVISION out."
-        ) from problem
-    except hub.EntryNotFoundError as problem:
-        hint = f"A damgan repository holds {CONFIG_FILE} and {TENSOR_FILE}."
-        raise WeightsError(f"{repo} holds no damgan weights.", hint) from problem
-    except (hub.HfHubHTTPError, hub.HFValidationError, OSError) as problem:
-        first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise WeightsError(f"{repo} could not be fetched: {first_line}", "Try again later.") from problem
-    return config.parent, commit
+        return read_weights(found)
+    except CorruptWeightsError:
+        from damgan_cli.hub import fetch_anew
+
+        if found.source != "hub" or offline or not fetch_anew(found, token=token, cache_dir=cache_dir):
+            raise
+        return read_weights(found)
 
 
-def _load_folder(folder: Path, name: str, source: str, revision: str | None) -> Weights:
+def read_weights(found: Found) -> Weights:
+    """Load a weights folder as it is. Raises WeightsError, CorruptWeightsError if fetching anew may help."""
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     from damgan_cli.model import Generator, GeneratorConfig
 
-    hint = f"A weights folder holds {TENSOR_FILE} and {CONFIG_FILE} as `damgan train` writes them."
+    info = read_config(found.folder, found.name)
+    data = read_file(found.folder / TENSOR_FILE, found.name, largest_tensor_file(info))
+    check_digest(data, info, found.name)
     try:
-        info = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        data = (folder / TENSOR_FILE).read_bytes()
-    except OSError as problem:
-        raise WeightsError(
-            f"Weights {name}: cannot read {problem.filename}: {problem.strerror}.", hint
-        ) from problem
-    except ValueError as problem:
-        raise WeightsError(f"Weights {name}: {CONFIG_FILE} is not JSON.", hint) from problem
-    if not isinstance(info, dict) or info.get("format") != "damgan":
-        raise WeightsError(f"Weights {name}: {CONFIG_FILE} is not of damgan weights.", hint)
-    if info.get("format_version") != FORMAT_VERSION:
-        raise WeightsError(
-            f"Weights {name} have format version {info.get('format_version')!r}, "
-            f"this damgan reads {FORMAT_VERSION}.",
-            "Upgrade damgan, or choose another revision of the weights.",
-        )
-    if hashlib.sha256(data).hexdigest() != info.get("sha256"):
-        raise WeightsError(
-            f"Weights {name} are corrupt: {TENSOR_FILE} does not match its digest.", "Fetch them anew."
-        )
-    try:
+        tensors = {key: tensor.to(torch.float32) for key, tensor in load(data).items()}
+        numbers = sum(tensor.numel() for tensor in tensors.values())
+        if numbers != parameter_count(info["generator"]):  # before a generator of that size is made
+            raise ValueError(  # noqa: TRY301
+                f"{numbers:,} parameters instead of {parameter_count(info['generator']):,}"
+            )
         generator = Generator(GeneratorConfig.from_dict(info["generator"]))
-        # strict: every name and shape must match
-        generator.load_state_dict({key: tensor.float() for key, tensor in load(data).items()})
+        generator.load_state_dict(tensors, strict=True)  # every name and shape must match
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
-        first_line = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise WeightsError(f"Weights {name} do not fit their {CONFIG_FILE}: {first_line}", hint) from problem
-    return Weights(name, source, revision, info, generator.eval())
+        lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+        raise WeightsError(
+            f"Weights {found.name} do not fit their {CONFIG_FILE}: {' '.join(lines[:2])}",
+            "They are damaged or of another program; take them from where they were published.",
+        ) from problem
+    return Weights(found.name, found.source, found.revision, found.folder, info, generator.eval())
 
 
 def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card: str) -> None:
@@ -172,11 +199,13 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
     config = {
         "format": "damgan",
         "format_version": FORMAT_VERSION,
+        "architecture": ARCHITECTURE,
+        "architecture_version": ARCHITECTURE_VERSION,
         "generator": generator.config.to_dict(),
         "value_range": [-1, 1],
         "sha256": hashlib.sha256(data).hexdigest(),
-        **info,
     }
+    config |= {key: value for key, value in info.items() if key not in config}
     if folder.exists() and not (folder / CONFIG_FILE).is_file():
         raise WeightsError(f"{folder} exists and holds no weights.", "Choose another folder.")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -184,7 +213,7 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
     try:
         temporary.mkdir(parents=True)
         (temporary / TENSOR_FILE).write_bytes(data)
-        (temporary / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / CONFIG_FILE).write_bytes(json_bytes(config))
         (temporary / CARD_FILE).write_text(card, encoding="utf-8")
         if folder.exists():  # moved aside, so that one of the two is whole at every moment
             folder.rename(outdated)
@@ -196,3 +225,55 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(outdated, ignore_errors=True)
+
+
+def annotate_weights(
+    folder: Path,
+    *,
+    license: str | None = None,  # noqa: A002
+    datasets: list[str] | None = None,
+    card: str | None = None,
+) -> None:
+    """Record the licence (a Hub identifier, such as ``cc-by-nc-4.0``) and the Hub datasets of weights.
+
+    They go into ``config.json`` and into the metadata of the model card, which otherwise stays as it is, or
+    becomes ``card``. Raises WeightsError if the folder holds no weights, or a value is malformed.
+    """
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError  # type: ignore[import-untyped]  # of huggingface_hub's own dependencies
+
+    info = read_config(folder, str(folder))
+    info |= {"architecture": ARCHITECTURE, "architecture_version": ARCHITECTURE_VERSION}
+    info |= {key: value for key, value in (("license", license), ("datasets", datasets)) if value}
+    malformed = mismatch(info, SCHEMA)
+    if malformed:
+        raise WeightsError(
+            f"That cannot be recorded: {malformed}.",
+            "A licence is a Hub identifier such as mit or cc-by-nc-4.0, a dataset ORG/NAME.",
+        )
+    try:
+        if card is None:
+            card = (folder / CARD_FILE).read_text(encoding="utf-8")
+        described = ModelCard(card)
+        for key in ("license", "datasets"):
+            if info.get(key):
+                described.data[key] = info[key]
+        for file, data in ((CONFIG_FILE, json_bytes(info)), (CARD_FILE, str(described).encode())):
+            temporary = folder / f".{file}.{os.getpid()}.tmp"
+            temporary.write_bytes(data)
+            temporary.replace(folder / file)
+    except OSError as problem:
+        raise WeightsError(
+            f"Cannot change {problem.filename}: {problem.strerror}.",
+            "Copy the folder to where you may write.",
+        ) from problem
+    except (ValueError, YAMLError) as problem:
+        raise WeightsError(
+            f"The metadata of {folder / CARD_FILE} is no YAML: {' '.join(str(problem).split())}",
+            "Correct the block at its top.",
+        ) from problem
+
+
+def json_bytes(config: dict[str, Any]) -> bytes:
+    """``config.json`` as it is written."""
+    return (json.dumps(config, indent=2) + "\n").encode()

@@ -1,24 +1,38 @@
-"""Weights: the round trip, the embedded ones, the Hub through a loopback server, and all ways to be wrong."""
+"""Weights: the round trip, the embedded ones, the schema, and all ways to be wrong."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jsonschema
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.model import Generator, GeneratorConfig
-from damgan_cli.weights import DEFAULT_WEIGHTS, available_weights, load_weights, save_weights
+from damgan_cli.training.card import model_card
+from damgan_cli.training.config import BEST
+from damgan_cli.weights import (
+    DEFAULT_WEIGHTS,
+    annotate_weights,
+    available_weights,
+    load_weights,
+    save_weights,
+)
+from damgan_cli.weights_format import SCHEMA, mismatch, parameter_count
 
 SMALL = GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,))
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FIRST_VERSION = {
+    "name": "tiny", "damgan_version": "0.1.0", "preset": "best", "data": ["faces"], "photos": 55700,
+    "validation_photos": 100, "init": None, "seed": 0, "training": BEST.to_dict(), "images_seen": 100_000,
+    "hours": 1.5, "validation": {"val_center_psnr": 24.5, "val_center_ssim": 0.85,
+                                 "val_irregular_psnr": 26.25, "val_irregular_ssim": 0.83},
+}  # fmt: skip
+"""What a training adds to ``config.json``."""
 
 
 @pytest.fixture
@@ -95,7 +109,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, format_version=99), "format version 99"),
         (lambda f: edit(f, generator={**SMALL.to_dict(), "dam_channels": [4, 4, 4, 8]}), "do not fit"),
         (lambda f: edit(f, generator={**SMALL.to_dict(), "dam_dilations": [2, 2]}), "do not fit"),
-        (lambda f: edit(f, generator=None), "do not fit"),
+        (lambda f: edit(f, generator=None), "generator is null, not object"),
     ],
 )
 def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message):
@@ -104,128 +118,114 @@ def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message)
         load_weights(folder)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "model.safetensors").write_bytes(bytes(3_000_000)), "has 3,000,000 bytes"),
+        (
+            lambda f: edit(f, generator={**SMALL.to_dict(), "coarse_channels": [60000] * 3}),
+            "parameters instead",
+        ),
+        (lambda f: edit(f, architecture="lama"), "architecture is"),
+        (lambda f: edit(f, license=["mit"]), "license is"),
+        (lambda f: edit(f, sha256="x"), "sha256 is"),
+    ],
+)
+def test_no_claim_costs_memory_and_no_field_is_of_another_type(folder, damage, message):
+    damage(folder)
+    with pytest.raises(WeightsError, match=message):
+        load_weights(folder)
+
+
+def test_a_run_folder_stands_for_its_weights(folder, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"size": 128}')  # of the training
+    folder.rename(run / "weights")
+    assert load_weights(run).info["name"] == "tiny"
+
+
+def test_files_of_the_first_version_load(tmp_path):
+    """As written at commit 9ba7e8e: no architecture version, no licence."""
+    torch.manual_seed(0)
+    save_weights(tmp_path / "old", Generator(SMALL), FIRST_VERSION, "# old\n")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["architecture"], config["architecture_version"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    assert load_weights(tmp_path / "old").info == config
+
+
+@pytest.mark.parametrize(
+    "config", [GeneratorConfig(), SMALL, GeneratorConfig((3, 5, 7), (), (2, 9, 4, 6), (1, 2))]
+)
+def test_parameters_are_counted_without_building_the_generator(config):
+    parameters = sum(p.numel() for p in Generator(config).parameters())
+    assert parameter_count(config.to_dict()) == parameters
+
+
+CHANGES = {
+    "format": "other", "format_version": 2, "architecture_version": 1.5, "generator": {},
+    "value_range": [0, 1],
+    "sha256": "ABC", "name": 3, "license": "My Licence", "datasets": ["a b"], "preset": None,
+    "training": {"size": 0}, "data": "faces", "photos": -1, "init": 1, "hours": "long", "seed": True,
+    "validation": {"val_center_psnr": "good"},
+}  # fmt: skip
+
+
+def test_schema_says_what_the_validator_says(folder):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    good = json.loads((folder / "config.json").read_text()) | FIRST_VERSION
+    good |= {"license": "cc-by-nc-4.0", "datasets": ["lab/faces"]}
+    cases = [good, [], {}, None]
+    cases += [{**good, key: value} for key, value in CHANGES.items()]
+    cases += [{k: v for k, v in good.items() if k != key} for key in good]
+    widths = ([4, 4], [4, 4, 4, 4], [4, 4, 0], [4, 4, 1.5], [4, 4, "4"], [4, 4, True], "4", [4, 4, 70000])
+    cases += [{**good, "generator": {**good["generator"], "coarse_channels": value}} for value in widths]
+    cases += [{**good, "generator": {**good["generator"], "more": 1}}]
+    verdicts = [mismatch(case, SCHEMA) for case in cases]
+    assert [verdict is None for verdict in verdicts] == [validator.is_valid(case) for case in cases]
+    assert verdicts[0] is None
+    assert sum(verdict is not None for verdict in verdicts) > len(CHANGES) + len(widths)
+
+
+def test_licence_and_datasets_are_recorded_in_config_and_card(folder):
+    tensors = (folder / "model.safetensors").read_bytes()
+    annotate_weights(folder, license="cc-by-4.0", datasets=["lab/faces"])
+    info = load_weights(folder).info
+    assert (info["license"], info["datasets"]) == ("cc-by-4.0", ["lab/faces"])
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.license, data.datasets) == ("cc-by-4.0", ["lab/faces"])
+    assert "# tiny" in (folder / "README.md").read_text()
+    assert (folder / "model.safetensors").read_bytes() == tensors
+    before = (folder / "config.json").read_bytes()
+    with pytest.raises(WeightsError, match="cannot be recorded: license"):
+        annotate_weights(folder, license="All rights reserved")
+    assert (folder / "config.json").read_bytes() == before
+    (folder / "README.md").write_text("---\n[\n---\n")
+    with pytest.raises(WeightsError, match="no YAML"):
+        annotate_weights(folder, license="mit")
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_model_card_has_the_metadata_that_the_hub_reads():
+    card = ModelCard(model_card({**FIRST_VERSION, "license": "mit", "datasets": ["lab/faces"]}))
+    assert card.data.library_name == "damgan"
+    assert card.data.pipeline_tag == "image-to-image"
+    assert "inpainting" in card.data.tags
+    assert (card.data.license, card.data.datasets) == ("mit", ["lab/faces"])
+    figures = [(r.dataset_type, r.metric_type, r.metric_value) for r in card.data.eval_results]
+    assert figures == [
+        ("validation-center", "psnr", 24.5),
+        ("validation-center", "ssim", 0.85),
+        ("validation-irregular", "psnr", 26.25),
+        ("validation-irregular", "ssim", 0.83),
+    ]
+    assert "| center | 24.50 | 0.8500 |" in card.text
+
+
 def test_unknown_names_and_files_are_told(folder):
     with pytest.raises(WeightsError, match="no weights called 'nonsense'"):
         load_weights("nonsense")
     with pytest.raises(WeightsError, match="is a file"):
         load_weights(folder / "config.json")
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hub as fetching two files takes: HEAD with commit and ETag, then GET."""
-
-    files: dict[str, bytes]
-    requests: list[str]
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, *, body):
-        self.requests.append(f"{self.command} {self.path}")
-        org, repo, _, revision, name = (*self.path.strip("/").split("/"), *[""] * 5)[:5]
-        error = None
-        if (org, repo) != ("lab", "faces"):
-            error = (401, "RepoNotFound")
-        elif revision not in ("main", "v1", COMMIT):
-            error = (404, "RevisionNotFound")
-        elif name not in self.files:
-            error = (404, "EntryNotFound")
-        if error:
-            self.send_response(error[0])
-            self.send_header("X-Error-Code", error[1])
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data = self.files[name]
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def hub(folder, tmp_path):
-    """A Hub on loopback that holds lab/faces; returns a function that loads weights in a fresh process."""
-    handler = type(
-        "ThisHub", (Hub,), {"files": {p.name: p.read_bytes() for p in folder.iterdir()}, "requests": []}
-    )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    script = (
-        "import sys\n"
-        "from damgan_cli.weights import load_weights\n"
-        "from damgan_cli.errors import DamganError\n"
-        "try:\n"
-        "    weights = load_weights(sys.argv[1], offline='offline' in sys.argv)\n"
-        "    print(weights.source, weights.revision, weights.info['name'])\n"
-        "except DamganError as problem:\n"
-        "    print('ERROR', problem)\n"
-    )
-
-    def load(*arguments):
-        # huggingface_hub reads its environment at import, hence the process of its own
-        environment = {
-            **{k: v for k, v in __import__("os").environ.items() if not k.startswith(("HF_", "HUGGING"))},
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "HF_HOME": str(tmp_path / "hf-home"),
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", script, *arguments],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    load.requests = handler.requests
-    load.stop = server.shutdown
-    yield load
-    server.shutdown()
-    server.server_close()
-
-
-def test_hub_weights_are_fetched_once_and_pinned(hub):
-    assert hub("lab/faces") == f"hub {COMMIT} tiny"
-    fetched = [request for request in hub.requests if request.startswith("GET")]
-    assert sorted(request.rpartition("/")[2] for request in fetched) == ["config.json", "model.safetensors"]
-    hub.requests.clear()
-    assert hub("lab/faces") == f"hub {COMMIT} tiny"
-    assert not [request for request in hub.requests if request.startswith("GET")]
-    hub.requests.clear()
-    assert hub("lab/faces", "offline") == f"hub {COMMIT} tiny"
-    assert hub.requests == []
-    assert hub("lab/faces@v1") == f"hub {COMMIT} tiny"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["lab/nothing"], "no Hub repository lab/nothing"),
-        (["lab/faces@v9"], "no revision v9"),
-        (["lab/faces", "offline"], "not in the local cache"),
-    ],
-)
-def test_hub_failures_are_told(hub, arguments, message):
-    answer = hub(*arguments)
-    assert answer.startswith("ERROR")
-    assert message in answer
-
-
-def test_corrupt_download_is_found(hub, tmp_path):
-    hub("lab/faces")
-    blob = next((tmp_path / "hf-home").rglob("model.safetensors")).resolve()
-    blob.write_bytes(blob.read_bytes()[:-1] + b"\x00")
-    assert "corrupt" in hub("lab/faces")
-    shutil.rmtree(tmp_path / "hf-home")
