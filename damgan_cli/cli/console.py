@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,26 +23,38 @@ stderr = Console(stderr=True, highlight=False)
 _WARNINGS_SHOWN = 3
 
 
+def printable(text: str) -> str:
+    """``text`` on one line: a file name may hold control characters and bytes that are no text."""
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} else char for char in text
+    )
+
+
 def note(message: str) -> None:
     """Print one line of information on stderr."""
-    stderr.print(escape(message), soft_wrap=True)
+    stderr.print(escape(printable(message)), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print one line of warning on stderr."""
-    stderr.print(f"[yellow]warning:[/] {escape(message)}", soft_wrap=True)
+    stderr.print(f"[yellow]warning:[/] {escape(printable(message))}", soft_wrap=True)
 
 
 def error(message: str, hint: str | None = None) -> None:
     """Print an error on stderr: what is wrong, and below it what to do."""
-    stderr.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    stderr.print(f"[bold red]error:[/] {escape(printable(message))}", soft_wrap=True)
     if hint:
-        stderr.print(f"  {escape(hint)}", soft_wrap=True)
+        stderr.print(f"  {escape(printable(hint))}", soft_wrap=True)
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout, plain (no colours, no wrapping)."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a file name with bytes that are no text: "\udcXX", which Python reads back
+        text = json.dumps(document, indent=2) + "\n"
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

@@ -78,6 +78,17 @@ def inpaint(
             show_default=False,
         ),
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels",
+            metavar="COUNT",
+            min=1,
+            help="Refuse larger photos and masks, as a small file may unpack to fill all memory. "
+            "[default: 178956970]",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
@@ -96,12 +107,15 @@ def inpaint(
       damgan inpaint photos --mask masks -o filled
       damgan inpaint cutout.png --mask alpha -o whole.png --weights scenes
     """  # noqa: D301
+    from damgan_cli.images.atomic import remove_strays
+    from damgan_cli.images.decode import MAX_PIXELS, limit_pixels
     from damgan_cli.inpainting.jobs import ALPHA, plan_jobs
 
     if invert_mask and mask == ALPHA:
         raise MaskError(
             "--invert-mask does not go with --mask alpha.", "Transparent pixels are what is filled."
         )
+    limit_pixels(max_pixels or MAX_PIXELS)
     start = time.perf_counter()
     plan = plan_jobs(source, mask, out, attention=attention, overwrite=overwrite)
     if plan.earlier_results and not quiet:
@@ -111,6 +125,7 @@ def inpaint(
         return
     from damgan_cli.inpainting.folder import MaskOptions
 
+    remove_strays({target.parent for job in plan.jobs + plan.skipped for target in job.targets})
     options = MaskOptions(invert_mask, dilate)
     results: list[Result] = []
     inpainter: Inpainter | None = None
@@ -205,7 +220,7 @@ def _list_plan(plan: Plan, *, as_json: bool, quiet: bool) -> None:
         )
     else:
         for job in plan.jobs:
-            typer.echo(f"{job.photo} -> {job.output}")
+            typer.echo(console.printable(f"{job.photo} -> {job.output}"))
     if not quiet:
         console.note(
             f"{len(plan.jobs)} to fill, {len(plan.skipped)} exist already; nothing was written (--dry-run)"

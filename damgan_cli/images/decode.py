@@ -52,6 +52,7 @@ _DECODER_ERRORS = (
     EOFError,
     OverflowError,
     struct.error,
+    cv2.error,
 )
 _UNDO_TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,6 +69,18 @@ _UNDO_TURN = {
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, or 5
 _set_log_level(0)
+
+MAX_PIXELS = 178_956_970
+"""Default of the largest number of pixels an image may have: Pillow's."""
+_limit = MAX_PIXELS
+
+
+def limit_pixels(count: int = MAX_PIXELS) -> None:
+    """From now on refuse images of more than ``count`` pixels, as a few kB can unpack to many GB."""
+    global _limit  # noqa: PLW0603  # Pillow's own limit is one per process too
+    _limit = count
+    if Image.MAX_IMAGE_PIXELS is not None and count > 2 * Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = -(-count // 2)  # Pillow refuses from twice of this on
 
 
 @dataclass(frozen=True)
@@ -86,16 +99,26 @@ class Decoded:
     """EXIF block, or a TIFF's descriptive tags in that form; may be empty."""
     pages: int
     """Number of pictures in the file: more than 1 if animated or multi-page."""
+    data: bytes = b""
+    """The whole file, read once: it may change or vanish in the meantime."""
 
 
 def decode(path: Path) -> Decoded:
     """Read a JPEG, PNG, WebP, TIFF or BMP file (of an animated or multi-page one, the first picture).
 
-    Raises ImageFileError if the file is missing, empty, truncated, no image, or has more pixels than Pillow
-    takes for a decompression bomb.
+    Raises ImageFileError if the file is missing, empty, truncated, no image, or has more pixels than
+    `limit_pixels` allows.
     """
     path = Path(path)
-    image = open_header(path)
+    try:
+        with open_header(path):  # a huge file that is no image is not read
+            pass
+        data = path.read_bytes()
+        image = open_header(path, data)
+    except OSError as problem:
+        raise ImageFileError(f"{path} cannot be read ({problem.strerror or problem}).") from None
+    except MemoryError:
+        raise ImageFileError(f"{path} does not fit in memory.") from None
     try:
         # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
@@ -104,7 +127,7 @@ def decode(path: Path) -> Decoded:
         tags = _tags(image)
         orientation = _orientation(tags)
         exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
-        deep = _decode_16_bit(path, image) if _bits_per_sample(image, path) == 16 else None
+        deep = _decode_16_bit(path, image, data) if _bits_per_sample(image, data) == 16 else None
         image.load()
         if kind == "TIFF" and orientation != 1:  # which Pillow has turned by itself
             info = image.info
@@ -116,7 +139,7 @@ def decode(path: Path) -> Decoded:
         ) from None
     except MemoryError:
         raise ImageFileError(f"{path} ({image.width}x{image.height}) does not fit in memory.") from None
-    return Decoded(image, deep, orientation, kind, exif, pages)
+    return Decoded(image, deep, orientation, kind, exif, pages, data)
 
 
 def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
@@ -139,15 +162,17 @@ def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def open_header(path: Path) -> Image.Image:
-    """Open ``path`` with Pillow without decoding its pixels. Raises ImageFileError, see `decode`."""
+def open_header(path: Path, data: bytes | None = None) -> Image.Image:
+    """Open ``path`` (or its ``data``) without decoding pixels. Raises ImageFileError, see `decode`."""
     try:
-        size = path.stat().st_size
-        if path.is_dir():
+        if data is None and path.is_dir():
             raise ImageFileError(f"{path} is a folder, not an image file.")
-        if size == 0:
+        if not (path.stat().st_size if data is None else data):
             raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")
-        return Image.open(path, formats=sorted(set(EXTENSIONS.values())))
+        image = Image.open(path if data is None else BytesIO(data), formats=sorted(set(EXTENSIONS.values())))
+        if image.width * image.height <= _limit:
+            return image
+        image.close()
     except FileNotFoundError:
         raise ImageFileError(f"{path} does not exist.") from None
     except PermissionError:
@@ -157,20 +182,20 @@ def open_header(path: Path) -> Image.Image:
             f"{path} is not an image that can be read.", "Use a JPEG, PNG, WebP, TIFF or BMP file."
         ) from None
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise ImageFileError(
-            f"{path} has more than {limit:.0f} million pixels, Pillow's limit against decompression bombs.",
-            "If you trust the file, cut it into smaller photos.",
-        ) from None
+        pass
     except _DECODER_ERRORS as problem:
-        raise ImageFileError(f"{path} cannot be opened ({problem}).") from None
+        reason = problem.strerror if isinstance(problem, OSError) else None
+        raise ImageFileError(f"{path} cannot be opened ({reason or problem}).") from None
+    raise ImageFileError(
+        f"{path} has more than {_limit / 1e6:.4g} million pixels, the limit against decompression bombs.",
+        "If you trust it, raise the limit: --max-pixels COUNT.",
+    )
 
 
-def _bits_per_sample(image: Image.Image, path: Path) -> int:
+def _bits_per_sample(image: Image.Image, data: bytes) -> int:
     """Bits per channel of a file opened by `open_header`, read from its header (Pillow does not tell)."""
     if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24]  # signature 8, chunk head 8, width 4, height 4, then the bit depth
+        return data[24]  # after the signature 8, chunk head 8, width 4, height 4
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (1,))))  # type: ignore[attr-defined]
     return 1 if image.mode == "1" else 8
@@ -203,13 +228,12 @@ def _descriptive_tags(tags: Image.Exif) -> bytes:
     return kept.tobytes() if len(kept) else b""
 
 
-def _decode_16_bit(path: Path, image: Image.Image) -> NDArray[np.uint16]:
+def _decode_16_bit(path: Path, image: Image.Image, data: bytes) -> NDArray[np.uint16]:
     if image.format == "TIFF" and (photometric := image.tag_v2.get(262)) not in (1, 2):  # type: ignore[attr-defined]
         raise ImageFileError(
             f"{path} is a 16-bit TIFF in a colour space that is not supported (photometric {photometric}).",
             "Convert it to 16-bit gray or RGB.",
         )
-    data = path.read_bytes()
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit pixels cannot be decoded")

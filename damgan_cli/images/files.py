@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import uuid
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError
+from damgan_cli.images.atomic import write_atomically
 from damgan_cli.images.decode import (
     EXTENSIONS,
     Decoded,
@@ -49,23 +50,49 @@ class MaskWarning(UserWarning):
 def list_images(folder: Path, exclude: Iterable[Path] = ()) -> list[Path]:
     """All photos under ``folder``, at any depth, sorted by relative path.
 
-    Hidden files and what is, or lies in, one of ``exclude`` are left out. Raises ImageFileError if ``folder``
-    is no folder.
+    Left out are hidden files and folders, what is, or lies in, one of ``exclude``, and folders that are
+    symbolic links (they may lead in a circle). Raises ImageFileError if ``folder`` is no folder, or if
+    a folder in it may not be read.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        kind = "is a file, not a folder" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):  # noqa: PTH112  # is_dir() raises if a parent may not be read
+        kind = "is a file, not a folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110
         raise ImageFileError(f"The folder {folder} {kind}.")
-    hidden = {path.resolve() for path in exclude}
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if Path(root, name).resolve() not in hidden]
-        found += [
-            path
-            for path in (Path(root, name) for name in names if not name.startswith("."))
-            if path.suffix.lower() in EXTENSIONS and path.resolve() not in hidden
-        ]
+    hidden = set()
+    for path in exclude:
+        with contextlib.suppress(OSError):  # what does not exist need not be left out
+            hidden.add(_identity(path.stat()))
+    found: list[Path] = []
+    _collect(folder, hidden, found)
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _collect(folder: Path, hidden: set[tuple[int, int]], found: list[Path]) -> None:
+    inodes = {inode for _, inode in hidden}
+    try:
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if not entry.name.startswith(".")]
+    except OSError as problem:
+        raise ImageFileError(
+            f"The folder {folder} cannot be read ({problem.strerror}).",
+            "Allow reading it, or move it away: photos in it would be left out unnoticed.",
+        ) from None
+    for entry in entries:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if not is_folder and Path(entry.name).suffix.lower() not in EXTENSIONS:
+            continue
+        if entry.inode() in inodes or entry.is_symlink():  # a cheap question before stat()
+            with contextlib.suppress(OSError):  # a broken link: reading it will tell
+                if _identity(entry.stat()) in hidden:
+                    continue
+        if is_folder:
+            _collect(folder / entry.name, hidden, found)
+        elif not os.path.isdir(entry):  # noqa: PTH112  # entry.is_dir() raises for a link to itself
+            found.append(folder / entry.name)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -123,31 +150,6 @@ def _hole(decoded: Decoded, path: Path) -> NDArray[np.bool_]:
             stacklevel=3,
         )
     return display(gray > 127, decoded.orientation)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary name beside ``path``, then rename: the file is there whole or not at all.
-
-    Missing folders are made. Raises ImageFileError if the folder or file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except (FileExistsError, NotADirectoryError):
-        raise ImageFileError(
-            f"Cannot write {path}: a file stands where the folder {path.parent} is needed.",
-            "Choose another output folder, or move that file away.",
-        ) from None
-    except OSError as problem:
-        raise ImageFileError(
-            f"Cannot write {path} ({problem.strerror or problem}).", "Choose another output place."
-        ) from None
-    finally:  # also on Ctrl-C
-        if path.parent.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 def write_png(path: Path, array: NDArray[np.generic]) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError, MaskError
+from damgan_cli.images.atomic import write_atomically
 from damgan_cli.images.decode import (
     EXTENSIONS,
     Decoded,
@@ -36,7 +37,6 @@ from damgan_cli.images.decode import (
     store,
 )
 from damgan_cli.images.encode import MODES, as_image, encode, png_metadata
-from damgan_cli.images.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,14 +110,14 @@ def read_photo(path: Path) -> Photo:
     info = {key: image.info[key] for key in ("icc_profile", "dpi", "xmp", "comment") if image.info.get(key)}
     extra: list[tuple[bytes, bytes]] = []
     if decoded.format == "PNG":
-        extra = png_metadata(path.read_bytes())
+        extra = png_metadata(decoded.data)
     elif decoded.format == "JPEG":
         extra = [(b"\xff\xed", data) for name, data in image.applist if name == "APP13"]  # type: ignore[attr-defined]
     elif decoded.format == "TIFF":
         info["compression"] = image.info.get("compression")
     lossless = decoded.format in {"PNG", "BMP", "TIFF"}
     if decoded.format == "WEBP":
-        stream = re.search(rb"VP8[ L]", path.read_bytes())
+        stream = re.search(rb"VP8[ L]", decoded.data)
         lossless = stream is not None and stream[0] == b"VP8L"
     if decoded.deep is None:
         if "transparency" in image.info and image.mode in {"1", "L", "RGB"}:

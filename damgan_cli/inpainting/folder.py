@@ -151,7 +151,7 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float) -> Result:
         if hole.any():
             write_photo(photo.filled(fill.rgb, hole, opaque=job.mask is None), job.output)
         elif output_format(photo, job.output) == photo.format:
-            write_atomically(job.output, job.photo.read_bytes())
+            write_atomically(job.output, photo.decoded.data)
         else:
             write_photo(photo, job.output)
         if job.attention is not None:
@@ -163,6 +163,10 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float) -> Result:
 
 
 def _failed(job: Job, problem: Exception) -> Result:
-    known = isinstance(problem, DamganError)
-    error = str(problem) if known else f"unexpected {type(problem).__name__}: {problem} (please report this)"
+    if isinstance(problem, DamganError):
+        error = str(problem)
+    elif isinstance(problem, MemoryError):
+        error = "There is too little free memory for it."
+    else:
+        error = f"unexpected {type(problem).__name__}: {problem} (please report this)"
     return Result(job, "failed", error)

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from damgan_cli.devices import choose_device, choose_dtype
 from damgan_cli.errors import DeviceError, MaskError
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
 from damgan_cli.inpainting.canvas import NATIVE, Canvas, plan
-from damgan_cli.devices import choose_device, choose_dtype
 from damgan_cli.weights import DEFAULT_WEIGHTS, load_weights
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
@@ -32,9 +33,14 @@ class Job:
     """Displayed width and height; None if the header cannot be read (the job will fail and say why)."""
 
     @property
+    def targets(self) -> tuple[Path, ...]:
+        """All that this job writes."""
+        return (self.output,) if self.attention is None else (self.output, self.attention)
+
+    @property
     def done(self) -> bool:
         """Whether all that this job would write is there already."""
-        return self.output.exists() and (self.attention is None or self.attention.exists())
+        return all(map(os.path.exists, self.targets))
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,10 @@ def plan_jobs(
     ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. Raises ImageFileError,
     PairingError or MaskError, each listing everything of its kind at once.
     """
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110  # unlike Path.exists() it never raises
         raise ImageFileError(f"{source} does not exist.", "INPUT is a photo or a folder of photos.")
     mask_path = None if mask == ALPHA else Path(mask)
-    if mask_path is not None and not mask_path.exists():
+    if mask_path is not None and not os.path.exists(mask_path):  # noqa: PTH110
         raise ImageFileError(
             f"The mask {mask_path} does not exist.",
             "--mask is an image, a folder of images, or the word alpha.",
@@ -74,8 +80,7 @@ def plan_jobs(
         jobs, earlier = _folder_jobs(source, mask_path, out, attention)
     else:
         jobs, earlier = [_file_job(source, mask_path, out, attention)], 0
-    for target in {job.output for job in jobs} | {job.attention for job in jobs if job.attention}:
-        _check_writable(target)
+    _check_targets(jobs)
     wanted: list[Job] = []
     skipped: list[Job] = []
     for job in jobs:
@@ -156,15 +161,62 @@ def _is_earlier_result(path: Path) -> bool:
 
 
 def _same(path: Path, other: Path) -> bool:
-    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+    try:
+        return path.samefile(other)
+    except OSError:  # one of them does not exist, yet
+        return os.path.realpath(path) == os.path.realpath(other)
 
 
-def _check_writable(target: Path) -> None:
-    """Find out before hours of work that results have nowhere to go."""
-    if target.is_dir():
-        raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
-    existing = next(path for path in target.absolute().parents if path.exists() or path.is_symlink())
-    if not existing.is_dir():
+def _check_targets(jobs: list[Job]) -> None:
+    """Find out before hours of work that results have nowhere to go, or would replace what is needed.
+
+    Folders are looked at once each: there may be thousands of files in them.
+    """
+    real: dict[Path, Path] = {}
+
+    def true_place(path: Path) -> Path:  # through symbolic links: OUT may hold a link that leads into INPUT
+        if path.parent not in real:
+            real[path.parent] = Path(os.path.realpath(path.parent))
+        return real[path.parent] / path.name
+
+    inputs = {true_place(path) for job in jobs for path in (job.photo, job.mask) if path is not None}
+    inputs |= {Path(os.path.realpath(path)) for path in inputs if os.path.islink(path)}  # noqa: PTH114
+    places: dict[str, list[Path]] = {}
+    for target in (target for job in jobs for target in job.targets):
+        if target.parent not in real:
+            _check_writable(target.parent, target)
+        place = true_place(target)
+        if place in inputs:
+            raise ImageFileError(
+                f"The output {target} is one of the photos or masks itself.",
+                "Choose another place with -o OUT.",
+            )
+        if os.path.isdir(target):  # noqa: PTH112  # unlike Path.is_dir() it never raises
+            raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
+        places.setdefault(unicodedata.normalize("NFC", str(place)).casefold(), []).append(place)
+    same = [paths for paths in places.values() if len(paths) > 1 and _one_file(paths)]
+    if same:
+        listed = "; ".join(" and ".join(map(str, paths)) for paths in same[:_SHOWN])
+        raise PairingError(
+            f"Several photos would be written to one file ({len(same)}): {listed}.",
+            "Rename them, or choose an output folder whose file system tells capitals from small letters.",
+        )
+
+
+def _one_file(paths: list[Path]) -> bool:
+    """Whether paths that differ at most in capitals mean one file where they lie."""
+    if len(set(paths)) < len(paths):
+        return True
+    for folder in paths[0].parents:
+        other = folder.with_name(folder.name.swapcase())
+        if other != folder and os.path.exists(folder):  # noqa: PTH110
+            return os.path.exists(other) and folder.samefile(other)  # noqa: PTH110
+    return False
+
+
+def _check_writable(folder: Path, target: Path) -> None:
+    existing = next(path for path in (folder / "x").absolute().parents if os.path.lexists(path))
+    if not os.path.isdir(existing):  # noqa: PTH112
         raise ImageFileError(
             f"Cannot write {target}: {existing} is a file, not a folder.", "Choose another output place."
         )
@@ -199,7 +251,7 @@ def _with_sizes(jobs: list[Job]) -> list[Job]:
                 break
         if photo and mask and photo != mask:
             unfit.append(f"{job.name}: photo {photo[0]}x{photo[1]}, mask {mask[0]}x{mask[1]}")
-        sized.append(Job(job.name, job.photo, job.mask, job.output, job.attention, photo))
+        sized.append(replace(job, size=photo))
     if unfit:
         more = f"; and {len(unfit) - _SHOWN} more" if len(unfit) > _SHOWN else ""
         raise MaskError(

@@ -16,66 +16,8 @@ from PIL import Image
 
 from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.inpainter import Inpainter
+from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
 from tests.images.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
-from tests.inpainting.tiny import save_tiny_weights
-
-HOLE = np.zeros((HEIGHT, WIDTH), bool)
-HOLE[5:20, 7:30] = True
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory):
-    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
-
-
-@pytest.fixture
-def inpaint(damgan, tiny_weights, tmp_path, monkeypatch):
-    """Run ``damgan inpaint ARGS`` with tiny weights in the temporary folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        extra = [] if "--weights" in args else ["--weights", tiny_weights]
-        result = damgan("inpaint", *args, *extra)
-        assert "Traceback" not in result.err
-        strays = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
-        assert strays == []
-        return result
-
-    return run
-
-
-def save(path, pixels, **options):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return path
-
-
-@pytest.fixture
-def photo(tmp_path):
-    return save(tmp_path / "photo.png", noise())
-
-
-@pytest.fixture
-def mask(tmp_path):
-    return save(tmp_path / "mask.png", HOLE)
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """Three photos in a tree, with masks."""
-    for number, name in enumerate(("a", "sub/b", "sub/deep/c")):
-        save(tmp_path / "photos" / f"{name}.png", noise(seed=number))
-        save(tmp_path / "masks" / f"{name}.bmp", HOLE)
-    return tmp_path
-
-
-def pixels(path):
-    return np.asarray(Image.open(path))
-
-
-def files(root):
-    return sorted(path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file())
 
 
 # ------------------------------------------------------------------------------------------ one photo
@@ -319,14 +261,6 @@ def test_quiet_prints_errors_only(inpaint, tree):
 
 
 # ------------------------------------------------------------------------------------------ errors
-def one_error(result, *words):
-    assert result.code == 2, result.err
-    assert result.out == ""
-    assert result.err.count("error:") == 1
-    for word in words:
-        assert word in result.err.replace("\n", " ")
-
-
 def test_bad_photo_files(inpaint, photo, mask, tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("hello")
@@ -418,16 +352,6 @@ def test_animated_photos_are_refused(inpaint, mask, tmp_path):
     frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     one_error(inpaint("moving.webp", "--mask", "mask.png"), "holds 2 pictures")
-
-
-def test_a_full_disk_fails_the_file_and_leaves_nothing(inpaint, tree, monkeypatch):
-    def full(path, data):
-        raise folder.DamganError(f"Cannot write {path} (No space left on device).")
-
-    monkeypatch.setattr("damgan_cli.images.photo.write_atomically", full)
-    result = inpaint("photos", "--mask", "masks", "-o", "out")
-    assert result.code == 1
-    assert result.err.count("No space left") == 3
 
 
 # ------------------------------------------------------------------------------------------ interruption

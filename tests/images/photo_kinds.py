@@ -31,10 +31,16 @@ def _palette(transparency=None, colours: int = 256) -> Image.Image:
 def _gray_alpha_16(path: Path) -> None:
     rows = noise(2, np.uint16).astype(">u2").view(np.uint8).reshape(HEIGHT, -1)
     body = np.concatenate([np.zeros((HEIGHT, 1), np.uint8), rows], axis=1).tobytes()
-    chunks = [
-        (b"IHDR", struct.pack(">LLBBBBB", WIDTH, HEIGHT, 16, 4, 0, 0, 0)),
-        (b"IDAT", zlib.compress(body)),
-    ]
+    _write_png(path, struct.pack(">LLBBBBB", WIDTH, HEIGHT, 16, 4, 0, 0, 0), body)
+
+
+def decompression_bomb(path: Path) -> None:
+    """A small PNG that says it has 20,000 x 20,000 pixels."""
+    _write_png(path, struct.pack(">LLBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0), bytes(1000))
+
+
+def _write_png(path: Path, header: bytes, body: bytes) -> None:
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(body))]
     data = b"\x89PNG\r\n\x1a\n"
     for kind, content in [*chunks, (b"IEND", b"")]:
         data += (

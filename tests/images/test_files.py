@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import cv2
@@ -13,7 +14,7 @@ from damgan_cli.errors import ImageFileError
 from damgan_cli.images import decode
 from damgan_cli.images.decode import ORIENTATION, display, displayed_size, store
 from damgan_cli.images.files import MaskWarning, hole_of, list_images, read_mask, read_rgb, write_png
-from tests.images.photo_kinds import LOSSLESS, noise
+from tests.images.photo_kinds import LOSSLESS, decompression_bomb, noise
 
 
 def test_list_is_recursive_sorted_and_leaves_hidden_files_out(tmp_path):
@@ -30,10 +31,49 @@ def test_list_is_recursive_sorted_and_leaves_hidden_files_out(tmp_path):
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path)]
     assert found == ["a.png", "a/z.webp", "b.JPG", "c/d/e.TiFf"]
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "a.png").touch()
+    assert len(list_images(tmp_path)) == 4
     with pytest.raises(ImageFileError, match="does not exist"):
         list_images(tmp_path / "nowhere")
     with pytest.raises(ImageFileError, match="is a file"):
         list_images(tmp_path / "a.png")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_listing_ends_in_spite_of_links_and_leaves_out_what_is_excluded_by_any_name(tmp_path):
+    root = tmp_path / "photos"
+    (root / "out").mkdir(parents=True)
+    (root / "circle").symlink_to(root)
+    (root / "itself.png").symlink_to("itself.png")
+    (root / "broken.png").symlink_to("nowhere.png")
+    for name in ("a.png", "mask.png", "out/b.png"):
+        (root / name).touch()
+    (root / "same-mask.png").symlink_to("mask.png")
+    (tmp_path / "other-name").symlink_to(root / "out")
+    found = list_images(root, [root / "mask.png", tmp_path / "other-name", tmp_path / "nowhere"])
+    assert [path.name for path in found] == [
+        "a.png",
+        "broken.png",
+        "itself.png",
+    ]  # reading tells what is wrong
+    for name, words in (("broken.png", "does not exist"), ("itself.png", "symbolic links")):
+        with pytest.raises(ImageFileError, match=words):
+            read_rgb(root / name)
+
+
+def test_a_folder_that_cannot_be_read_is_not_left_out_unnoticed(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def forbidden(path):  # chmod does not stop root
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(ImageFileError, match=r"closed cannot be read \(Permission denied\)"):
+        list_images(tmp_path)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
@@ -111,11 +151,26 @@ def test_missing_empty_foreign_and_folder(tmp_path):
             assert name in caught.value.message
 
 
-def test_decompression_bomb_names_the_limit(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest forgets that we ignore it
+def test_decompression_bombs_are_refused_by_a_limit_one_can_raise(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        decode.Image, "MAX_IMAGE_PIXELS", decode.Image.MAX_IMAGE_PIXELS
+    )  # restored afterwards
+    decompression_bomb(tmp_path / "bomb.png")
+    for read in (read_rgb, read_mask, displayed_size):
+        with pytest.raises(ImageFileError, match="179 million pixels, the limit against decompression bombs"):
+            read(tmp_path / "bomb.png")
     write_png(tmp_path / "a.png", noise(1))
-    monkeypatch.setattr(decode.Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageFileError, match="decompression bomb"):
-        read_rgb(tmp_path / "a.png")
+    try:
+        decode.limit_pixels(noise(1).size - 1)
+        with pytest.raises(ImageFileError, match="decompression bombs"):
+            read_rgb(tmp_path / "a.png")
+        decode.limit_pixels(noise(1).size)
+        assert read_rgb(tmp_path / "a.png").shape == (*noise(1).shape, 3)
+        decode.limit_pixels(400_000_000)
+        assert displayed_size(tmp_path / "bomb.png") == (20_000, 20_000)
+    finally:
+        decode.limit_pixels()
 
 
 def test_orientation_turns_back_and_forth():
@@ -199,19 +254,3 @@ def test_write_png_round_trip_makes_folders_and_leaves_no_strays(tmp_path):
             np.asarray(Image.open(path).convert("RGB" if array.ndim == 3 else "L")), expected
         )
     assert len(list((tmp_path / "new" / "folder").iterdir())) == 3
-
-
-def test_failed_writes_are_one_clear_error_and_leave_nothing(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ImageFileError, match="a file stands where the folder"):
-        write_png(tmp_path / "file" / "a.png", noise(1))
-    (tmp_path / "old.png").write_bytes(b"old")
-
-    def full_disk(self, target):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.replace", full_disk)
-    with pytest.raises(ImageFileError, match="No space left"):
-        write_png(tmp_path / "old.png", noise(1))
-    assert (tmp_path / "old.png").read_bytes() == b"old"
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "old.png"}
