@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +132,19 @@ def cached_refs(folder: Path) -> list[str]:
     return sorted(p.relative_to(refs).as_posix() for p in files if p.read_text().strip() == folder.name)
 
 
+def push_loaded(weights: Weights, repo: str, **options: Any) -> str:
+    """Upload weights as they are in memory; see `push` for the options. Returns the commit's web address."""
+    from damgan_cli.weights import save_weights
+
+    card = weights.folder / CARD_FILE
+    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {weights.name}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        save_weights(Path(folder) / "weights", weights.generator, weights.info, text)
+        return push(Path(folder) / "weights", repo, **options)[1]
+
+
 def push(
-    weights: Weights,
+    folder: Path,
     repo: str,
     *,
     create: bool = False,
@@ -157,7 +169,7 @@ def push(
             )
         if create:
             api.create_repo(repo, private=private, exist_ok=True)
-        files = [weights.folder / file for file in _FILES if (weights.folder / file).is_file()]
+        files = [folder / file for file in _FILES if (folder / file).is_file()]
         commit = api.create_commit(
             repo, [CommitOperationAdd(file.name, str(file)) for file in files], commit_message=message
         )

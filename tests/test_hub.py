@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.hub import push
+from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.model import Generator, GeneratorConfig
 from damgan_cli.weights import load_weights, save_weights
 from tests.hub_server import READ, WRITE, Fault, environment
@@ -302,14 +305,13 @@ def test_offline_and_folders_open_no_socket(hub, files, tmp_path):
 
 def test_push_and_pull_give_the_same_bytes(hub, files, folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", WRITE)
-    weights = load_weights(folder)
-    commit, url = push(weights, "lab/mine", create=True, private=True)
+    commit, url = push(folder, "lab/mine", create=True, private=True)
     assert url == f"{hub.endpoint}/lab/mine/commit/{commit}"
     assert hub.created == [{"name": "mine", "organization": "lab", "visibility": "private"}]
     pulled = load_weights("lab/mine")
     assert pulled.revision == commit
     assert {name: (pulled.folder / name).read_bytes() for name in FILES} == files
-    assert push(weights, "lab/mine")[0] == commit  # nothing changed: no commit
+    assert push(folder, "lab/mine")[0] == commit  # nothing changed: no commit
     assert hub.tokens_at_cdn == []
 
 
@@ -334,7 +336,7 @@ def test_failing_pushes_are_told_without_the_token(
         monkeypatch.setenv("HF_TOKEN", token)
     hub.faults.extend([fault] if fault else [])
     with pytest.raises(WeightsError, match=message) as caught:
-        push(load_weights(folder), repo)
+        push(folder, repo)
     assert "secret" not in str(caught.value)
     assert not token or token not in str(caught.value)
     assert len(hub.repos["lab/mine"].commits) == 1
@@ -346,4 +348,34 @@ def test_model_card_that_the_hub_refuses_is_told(hub, folder, tmp_path, monkeypa
     save_weights(tmp_path / "odd", Generator(SMALL), {}, card)
     hub.add("lab/mine", {".gitattributes": b""})
     with pytest.raises(WeightsError, match=r"refuses the model card.*license.*README.md"):
-        push(load_weights(tmp_path / "odd"), "lab/mine")
+        push(tmp_path / "odd", "lab/mine")
+
+
+def test_python_users_load_and_publish_as_with_other_hub_libraries(hub, files, folder, tmp_path):
+    commit = hub.add("lab/faces", files, "v1", private=True)
+    with pytest.raises(WeightsError, match="or it is private"):
+        Inpainter.from_pretrained("lab/faces", device="cpu")
+    inpainter = Inpainter.from_pretrained(
+        "lab/faces", revision="v1", token=READ, cache_dir=tmp_path / "cache", device="cpu", dtype="float32"
+    )
+    assert inpainter.weights.revision == commit
+    again = Inpainter.from_pretrained(
+        "lab/faces", revision="v1", cache_dir=tmp_path / "cache", local_files_only=True, device="cpu"
+    )
+    assert again.weights.info == inpainter.weights.info
+    url = inpainter.push_to_hub("lab/copy", token=WRITE, private=True)
+    repo = hub.repos["lab/copy"]
+    assert repo.private
+    assert url.endswith(f"/lab/copy/commit/{repo.refs['main']}")
+    assert {name: repo.commits[repo.refs["main"]][name] for name in FILES} == files
+
+
+def test_loading_is_strict_from_the_hub_too(hub, tmp_path):
+    state = Generator(SMALL).state_dict()
+    del state["dam_stage.dam0.fuse.bias"]
+    data = safetensors.torch.save({name: tensor.half() for name, tensor in state.items()})
+    config = {"format": "damgan", "format_version": 1, "generator": SMALL.to_dict(), "value_range": [-1, 1]}
+    config |= {"sha256": hashlib.sha256(data).hexdigest()}
+    hub.add("lab/partial", {"config.json": json.dumps(config).encode(), "model.safetensors": data})
+    with pytest.raises(WeightsError, match="do not fit their"):
+        Inpainter.from_pretrained("lab/partial", device="cpu")

@@ -158,7 +158,7 @@ def push(
         weights = read_weights(found)
     if not weights.info.get("license"):
         console.warn("these weights state no licence, so nobody else may use them; see --license")
-    commit, url = hub.push(weights, repo, create=create, private=private or None)
+    commit, url = hub.push(weights.folder, repo, create=create, private=private or None)
     if as_json:
         console.print_json(
             {"version": 1, "command": "weights push", "repo": repo, "revision": commit, "url": url}

@@ -13,10 +13,11 @@ from PIL import Image
 
 from damgan_cli.devices import choose_device, choose_dtype
 from damgan_cli.errors import DeviceError, MaskError
+from damgan_cli.hub import push_loaded
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
 from damgan_cli.inpainting.canvas import NATIVE, Canvas, plan
-from damgan_cli.weights import DEFAULT_WEIGHTS, load_weights
+from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class Inpainter:
 
     def __init__(
         self,
-        weights: str | Path = DEFAULT_WEIGHTS,
+        weights: str | Path | Weights = DEFAULT_WEIGHTS,
         *,
         device: str = "auto",
         dtype: str = "auto",
@@ -61,7 +62,7 @@ class Inpainter:
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.batch_size = batch_size
-        self.weights = load_weights(weights, offline=offline)
+        self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def __call__(self, image: Any, mask: Any) -> Any:
@@ -153,3 +154,43 @@ class Inpainter:
             output = self.generator(image, mask)
         fill = torch.cat([output.result, output.maps[0][..., :h, :w].float()], dim=1)  # (B, 4, h, w)
         return fill.permute(0, 2, 3, 1).cpu().numpy()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 8,
+    ) -> Inpainter:
+        """Load ``ORG/REPO`` from the Hub, a folder, or embedded weights, as with other Hub libraries.
+
+        ``revision``, ``token``, ``cache_dir`` and ``local_files_only`` are those of huggingface_hub;
+        the rest is as for the class. Strict: every name and shape and the digest must match. Raises
+        WeightsError and DeviceError.
+        """
+        weights = load_weights(
+            repo_or_path, offline=local_files_only, revision=revision, token=token, cache_dir=cache_dir
+        )
+        return cls(weights, device=device, dtype=dtype, batch_size=batch_size)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "Upload DAM-GAN weights with damgan",
+    ) -> str:
+        """Publish the weights with their model card; makes the repository if there is none.
+
+        Returns the web address of the commit. Raises WeightsError.
+        """
+        return push_loaded(
+            self.weights, repo_id, create=True, private=private, token=token, message=commit_message
+        )
