@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from damgan_cli.errors import ImageFileError
+import numpy as np
+
+from damgan_cli.errors import DamganError, ImageFileError
 from damgan_cli.evaluation.metrics import score
-from damgan_cli.images.files import read_mask, read_rgb
+from damgan_cli.evaluation.ssim import DEFAULT_SSIM
+from damgan_cli.images.decode import decode, display, rgb_pixels
+from damgan_cli.images.files import read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
+from damgan_cli.parallel import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+
+_GRAY_MODES = {"1", "L", "LA", "La", "I;16"}
 
 
 @dataclass(frozen=True)
@@ -24,10 +37,62 @@ class Scored:
     truth: Path
     mask: Path | None
 
-    def score(self, *, invert_mask: bool = False) -> dict[str, float]:
-        """Read the files and score them, see ``metrics.score``. Raises ImageFileError or MaskError."""
+    def read(self) -> tuple[Image, Image]:
+        """Result and truth, (H, W, 3) uint8.
+
+        Raises ImageFileError if one cannot be read, or if one is gray and the other has colour, or one has
+        8 bits and the other 16: what was saved in another form was changed by more than the inpainting.
+        """
+        pixels, forms = [], []
+        for path in (self.result, self.truth):
+            decoded = decode(path)
+            deep = decoded.deep
+            gray = deep.ndim == 2 or deep.shape[2] == 2 if deep is not None else False
+            gray = gray or decoded.image.mode in _GRAY_MODES
+            forms.append((f"{8 if deep is None else 16}-bit", "gray" if gray else "RGB"))
+            pixels.append(display(rgb_pixels(decoded, path), decoded.orientation))
+        if forms[0] != forms[1]:
+            result, truth = (" ".join(form) for form in forms)
+            raise ImageFileError(f"The result is {result} but the truth is {truth}.", "Save both alike.")
+        return pixels[0], pixels[1]
+
+    def score(
+        self, *, invert_mask: bool = False, ssim_kind: str = DEFAULT_SSIM, multi_scale: bool = False
+    ) -> dict[str, float]:
+        """Read the files and score them, see ``metrics.score``; with a mask also ``hole_ratio``.
+
+        Raises ImageFileError or MaskError.
+        """
         mask = read_mask(self.mask, invert=invert_mask) if self.mask else None
-        return score(read_rgb(self.result), read_rgb(self.truth), mask)
+        scores = score(*self.read(), mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
+        if mask is not None:
+            scores["hole_ratio"] = float(np.count_nonzero(mask)) / mask.size
+        return scores
+
+
+def score_pairs(
+    pairs: Sequence[Scored],
+    *,
+    invert_mask: bool = False,
+    ssim_kind: str = DEFAULT_SSIM,
+    multi_scale: bool = False,
+    workers: int | None = None,
+) -> Iterator[dict[str, float] | DamganError]:
+    """Yield the scores of each pair, in order, or what is wrong with it; computed on all cores.
+
+    No more than a few images are in memory at once.
+    """
+    one = partial(_score, invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
+    return in_order(one, pairs, workers)
+
+
+def _score(
+    pair: Scored, *, invert_mask: bool, ssim_kind: str, multi_scale: bool
+) -> dict[str, float] | DamganError:
+    try:
+        return pair.score(invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
+    except DamganError as problem:
+        return problem
 
 
 def find_pairs(results: Path, truths: Path, masks: Path | None = None) -> list[Scored]:

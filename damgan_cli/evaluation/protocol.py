@@ -1,19 +1,21 @@
 """Fill photos of known content under fixed masks and score the fills: the protocols of ``damgan eval``.
 
-Every protocol works at 128x128 as the paper does, hands each method a photo whose hole has been blanked,
-pastes the known pixels back, and scores the 8-bit result per image.
+Every protocol hands each method a photo whose hole has been blanked, pastes the known pixels back, and scores
+the 8-bit result per image; at 128x128 as the paper does, unless a protocol file says otherwise.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.evaluation.metrics import score
+from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.images.files import list_images, read_mask, read_rgb
 from damgan_cli.images.masks import make_mask, mask_rng
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SIZE = 128
 BATCH = 16
+NAMES = ("paper", "bins", "center", "freeform")
 RATIO_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
 """Hole ratios of the six folders of the NVIDIA irregular masks (Liu et al. 2018)."""
 
@@ -52,12 +55,30 @@ PAPER_TABLE_1 = {
 
 
 @dataclass(frozen=True)
+class MaskRecipe:
+    """Seeded masks of one row of a report."""
+
+    name: str
+    kind: str
+    """Of ``masks.MASK_KINDS``."""
+    ratio: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ProtocolFile:
+    """A protocol of one's own: photos of ``size`` x ``size`` px under each of several kinds of masks."""
+
+    size: int
+    masks: list[MaskRecipe]
+
+
+@dataclass(frozen=True)
 class MaskSet:
     """Masks of one row of a report. Photo number i, sorted by name, takes ``holes[i % len(holes)]``."""
 
     name: str
     holes: list[Hole]
-    """(128, 128) bool, True in the hole."""
+    """(size, size) bool, True in the hole."""
 
     @property
     def folder(self) -> str:
@@ -67,7 +88,7 @@ class MaskSet:
 
 @dataclass(frozen=True)
 class Photos:
-    """The readable photos of a folder at 128x128, sorted by name."""
+    """The readable photos of a folder at one size, sorted by name."""
 
     count: int
     """Files in the folder (or in its first part), readable or not."""
@@ -77,19 +98,59 @@ class Photos:
     """Place of each among ``count``, so that an unreadable file does not shift the others' masks."""
     pixels: list[Image] = field(default_factory=list)
     fitted: list[str] = field(default_factory=list)
-    """Names of those that were not 128x128."""
+    """Names of those that had another size."""
     failed: dict[str, str] = field(default_factory=dict)
     """What is wrong with those that cannot be read."""
 
 
-def load_photos(folder: Path, limit: int | None = None) -> Photos:
+def read_protocol_file(path: Path) -> ProtocolFile:
+    """Read a protocol file, JSON such as ``{"size": 256, "masks": [{"kind": "thick"}, ...]}``.
+
+    Each entry of ``masks`` has a ``kind``, and may have a ``ratio`` [lowest, highest] and a ``name``. Raises
+    MaskError for anything else.
+    """
+    hint = 'Write {"size": 256, "masks": [{"name": "easy", "kind": "irregular", "ratio": [0.1, 0.2]}]}.'
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise MaskError(f"The protocol {path} cannot be read ({problem}).", hint) from None
+    entries = document.get("masks") if isinstance(document, dict) else None
+    size = document.get("size", SIZE) if isinstance(document, dict) else None
+    if not (isinstance(size, int) and 16 <= size <= 4096):
+        raise MaskError(f"The protocol {path} needs a size from 16 to 4096 pixels.", hint)
+    if not isinstance(entries, list) or not entries or {*document} - {"size", "masks"}:
+        raise MaskError(f"The protocol {path} must have masks, a list, and no more than a size beside.", hint)
+    recipes = [_recipe(entry, path, hint) for entry in entries]
+    if len({recipe.name for recipe in recipes}) < len(recipes):
+        raise MaskError(f"Masks of the protocol {path} share a name.", "Give each a name of its own.")
+    for recipe in recipes:
+        make_mask(recipe.kind, size, size, mask_rng(0, 0), ratio=recipe.ratio)
+    return ProtocolFile(size, recipes)
+
+
+def _recipe(entry: Any, path: Path, hint: str) -> MaskRecipe:
+    try:
+        unknown = {*entry} - {"name", "kind", "ratio"}
+        kind, ratio = str(entry["kind"]), entry.get("ratio")
+        limits = None if ratio is None else (float(ratio[0]), float(ratio[1]))
+        name = str(entry.get("name", kind))
+    except (TypeError, KeyError, ValueError, IndexError, AttributeError):
+        raise MaskError(f"{entry} in the protocol {path} is no kind of mask.", hint) from None
+    if unknown:
+        raise MaskError(f"{', '.join(sorted(unknown))} in the protocol {path} is not known.", hint)
+    if not name or "/" in name or "\\" in name or name.startswith("."):
+        raise MaskError(f"{name!r} in the protocol {path} cannot name a folder.", "Choose a simple name.")
+    return MaskRecipe(name, kind, limits)
+
+
+def load_photos(folder: Path, limit: int | None = None, size: int = SIZE) -> Photos:
     """Load the first ``limit`` photos of a folder, recursively. Raises ImageFileError if none can be read."""
     paths = list_images(folder)[:limit]
     photos = Photos(len(paths))
     for position, path in enumerate(paths):
         name = path.relative_to(folder).as_posix()
         try:
-            pixels, fitted = load_photo(path)
+            pixels, fitted = load_photo(path, size)
         except ImageFileError as problem:
             photos.failed[name] = str(problem)
             continue
@@ -103,34 +164,51 @@ def load_photos(folder: Path, limit: int | None = None) -> Photos:
     return photos
 
 
-def load_photo(path: Path) -> tuple[Image, bool]:
-    """Read a photo at 128x128: (128, 128, 3) uint8, and whether it had to be fitted.
+def load_photo(path: Path, size: int = SIZE) -> tuple[Image, bool]:
+    """Read a photo at one size: (size, size, 3) uint8, and whether it had to be fitted.
 
     A photo of another size is scaled (area averaging) until it covers the square, then its centre is cut
     out. Raises ImageFileError.
     """
     photo = read_rgb(path)
     height, width = photo.shape[:2]
-    if (height, width) == (SIZE, SIZE):
+    if (height, width) == (size, size):
         return photo, False
-    scale = SIZE / min(height, width)
-    wide, tall = max(SIZE, round(width * scale)), max(SIZE, round(height * scale))
+    scale = size / min(height, width)
+    wide, tall = max(size, round(width * scale)), max(size, round(height * scale))
     scaled = np.asarray(cv2.resize(photo, (wide, tall), interpolation=cv2.INTER_AREA), np.uint8)
-    top, left = (tall - SIZE) // 2, (wide - SIZE) // 2
-    return np.ascontiguousarray(scaled[top : top + SIZE, left : left + SIZE]), True
+    top, left = (tall - size) // 2, (wide - size) // 2
+    return np.ascontiguousarray(scaled[top : top + size, left : left + size]), True
 
 
 def mask_sets(
-    protocol: str, count: int, *, seed: int = 0, folder: Path | None = None, invert: bool = False
+    protocol: str | ProtocolFile,
+    count: int,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    invert: bool = False,
 ) -> list[MaskSet]:
     """Masks of a protocol for ``count`` photos.
 
     ``center``: the 64x64 square. ``freeform``: seeded DeepFillv2 brush masks. ``paper``: both, as in the
     paper's Table 1. ``bins``: six sets of rising hole ratio, seeded irregular masks of our own, or with
     ``folder`` one set per subfolder (the NVIDIA test masks: folders 0 to 5), resized by nearest neighbour;
-    ``invert`` for masks whose hole is black.
+    ``invert`` for masks whose hole is black. A ``ProtocolFile``: one set per recipe, at its own size.
     Raises MaskError or ImageFileError if ``folder`` does not hold folders of masks.
     """
+    if isinstance(protocol, ProtocolFile):
+        kinds, size = protocol.masks, protocol.size
+        return [
+            MaskSet(
+                recipe.name,
+                [
+                    _seeded(recipe.kind, seed, len(kinds) * i + place, recipe.ratio, size)
+                    for i in range(count)
+                ],
+            )
+            for place, recipe in enumerate(kinds)
+        ]
     if protocol == "paper":
         return [*mask_sets("center", count), *mask_sets("freeform", count, seed=seed)]
     if protocol == "center":
@@ -155,6 +233,9 @@ def run_protocol(
     photos: Sequence[Image],
     holes: Sequence[Hole],
     each: Callable[[int, Image], None] | None = None,
+    *,
+    ssim_kind: str = DEFAULT_SSIM,
+    multi_scale: bool = False,
 ) -> list[dict[str, float]]:
     """Fill each photo under its hole and score it.
 
@@ -172,7 +253,7 @@ def run_protocol(
         fills = fill(blanked, regions)
         for offset, (truth, hole, filled) in enumerate(zip(truths, regions, fills, strict=True)):
             result = np.where(hole[..., None], filled, truth)
-            scores.append(score(result, truth, hole))
+            scores.append(score(result, truth, hole, ssim_kind=ssim_kind, multi_scale=multi_scale))
             if each:
                 each(start + offset, result)
     return scores
@@ -186,8 +267,22 @@ def telea(images: list[Image], holes: list[Hole]) -> list[Image]:
     ]
 
 
-def _seeded(kind: str, seed: int, index: int, ratio: tuple[float, float] | None = None) -> Hole:
-    return make_mask(kind, SIZE, SIZE, mask_rng(seed, index), ratio=ratio) > 0
+def navier_stokes(images: list[Image], holes: list[Hole]) -> list[Image]:
+    """Fill by OpenCV's fluid dynamics (Bertalmio et al. 2001), radius 3; arguments as for ``telea``."""
+    return [
+        np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_NS), np.uint8)
+        for image, hole in zip(images, holes, strict=True)
+    ]
+
+
+YARDSTICKS: dict[str, Filler] = {"Telea": telea, "Navier-Stokes": navier_stokes}
+"""Classical methods that every protocol scores beside the weights."""
+
+
+def _seeded(
+    kind: str, seed: int, index: int, ratio: tuple[float, float] | None = None, size: int = SIZE
+) -> Hole:
+    return make_mask(kind, size, size, mask_rng(seed, index), ratio=ratio) > 0
 
 
 def _masks_in_folders(folder: Path, invert: bool) -> list[MaskSet]:

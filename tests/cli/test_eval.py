@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,13 +15,16 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from damgan_cli.evaluation.metrics import METRIC_DEFINITIONS, score
-from damgan_cli.evaluation.protocol import mask_sets, run_protocol, telea
+from damgan_cli.evaluation.metrics import definitions, score
+from damgan_cli.evaluation.protocol import mask_sets, navier_stokes, run_protocol, telea
+from damgan_cli.images.masks import make_mask, mask_rng
 
 CAT = cv2.resize(data.chelsea(), (128, 128), interpolation=cv2.INTER_AREA)
 COFFEE = cv2.resize(data.coffee(), (128, 128), interpolation=cv2.INTER_AREA)
 HOLE = np.zeros((128, 128), bool)
 HOLE[20:60, 30:100] = True
+RATIO = HOLE.mean()
+FEATURE_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 
 def write(path, array):
@@ -51,23 +55,31 @@ def test_scores_folders_as_json(damgan, folders):
     assert (ran.code, ran.err.strip()) == (0, "")
     document = json.loads(ran.out)
     expected = [score(spoiled(photo), photo, HOLE) for photo in (CAT, COFFEE)]
-    assert document["images"] == [
-        {"name": "a", "identical": False, **expected[0]},
-        {"name": "sub/b", "identical": False, **expected[1]},
+    (only,) = document.pop("rows")
+    assert only.pop("images") == [
+        {"name": "a", "identical": False, **expected[0], "hole_ratio": RATIO},
+        {"name": "sub/b", "identical": False, **expected[1], "hole_ratio": RATIO},
     ]
-    assert document["mean"] == pytest.approx(
+    assert only["mean"] == pytest.approx(
         {key: (expected[0][key] + expected[1][key]) / 2 for key in expected[0]}
     )
-    del document["images"], document["mean"]
+    low, high = sorted(one["psnr"] for one in expected)
+    assert low <= only["interval"]["psnr"][0] < only["mean"]["psnr"] < only["interval"]["psnr"][1] <= high
+    (part,) = only.pop("by_ratio")
+    assert (part["masks"], part["count"], part["mean"]) == ("10-20 %", 2, only["mean"])
+    del only["mean"], only["interval"]
+    assert only == {
+        "results": str(folders / "results"), "method": "results", "masks": None, "count": 2, "identical": 0,
+    }  # fmt: skip
+    assert document.pop("definitions").items() >= definitions().items()
     assert document == {
-        "version": 1,
-        "metrics": METRIC_DEFINITIONS,
+        "version": 2,
         "mode": "files",
-        "results": str(folders / "results"),
         "ground_truth": str(folders / "truths"),
         "mask": str(folders / "masks"),
-        "count": 2,
-        "identical": 0,
+        "ssim": "gaussian-valid",
+        "ranking": ["results"],
+        "comparisons": [],
         "failed": [],
     }
 
@@ -95,7 +107,7 @@ def test_two_files_and_one_mask(damgan, folders):
         folders / "masks/a.png",
         "--json",
     )
-    assert json.loads(ran.out)["mean"] == score(spoiled(CAT), CAT, HOLE)
+    assert json.loads(ran.out)["rows"][0]["mean"] == score(spoiled(CAT), CAT, HOLE)
 
 
 def test_one_mask_for_a_folder_and_inverted(damgan, folders):
@@ -103,17 +115,17 @@ def test_one_mask_for_a_folder_and_inverted(damgan, folders):
     ran = damgan(
         "eval", folders / "results", folders / "truths", "--mask", inverted, "--invert-mask", "--json"
     )
-    images = json.loads(ran.out)["images"]
+    images = json.loads(ran.out)["rows"][0]["images"]
     assert images[1]["hole_psnr"] == score(spoiled(COFFEE), COFFEE, HOLE)["hole_psnr"]
 
 
 def test_identical_pairs_are_counted_apart(damgan, folders):
     write(folders / "results" / "a.png", CAT)
     ran = damgan("eval", folders / "results", folders / "truths", "--json")
-    document = json.loads(ran.out)
-    assert document["identical"] == 1
-    assert document["images"][0]["psnr"] is None
-    assert document["mean"]["psnr"] == score(spoiled(COFFEE), COFFEE)["psnr"]
+    (only,) = json.loads(ran.out)["rows"]
+    assert only["identical"] == 1
+    assert only["images"][0]["psnr"] is None
+    assert only["mean"]["psnr"] == score(spoiled(COFFEE), COFFEE)["psnr"]
     assert "1 identical to the truth" in damgan("eval", folders / "results", folders / "truths").out
 
 
@@ -135,7 +147,7 @@ def test_a_file_that_fails_is_reported_and_the_rest_go_on(damgan, folders):
     ran = damgan("eval", folders / "results", folders / "truths", "--json")
     assert ran.code == 1
     document = json.loads(ran.out)
-    assert [image["name"] for image in document["images"]] == ["sub/b"]
+    assert [image["name"] for image in document["rows"][0]["images"]] == ["sub/b"]
     assert [failure["name"] for failure in document["failed"]] == ["a", "c"]
     assert "a: The result is 100x128 but the truth is 128x128." in ran.err
     assert "Traceback" not in ran.err
@@ -162,6 +174,14 @@ def test_gray_jpeg_masks_warn_once_each(damgan, folders):
     ("arguments", "words"),
     [
         ([], "nothing to score"),
+        (["results", "truths", "--metrics", "lpips-alex,wild"], "--metrics wild is not known"),
+        (["results", "truths", "--ssim", "wild"], "--ssim wild is not known"),
+        (["results", "truths", "--feature-weights", "masks"], "needs something to use them"),
+        (["results", "truths", "--metrics", "fid", "--feature-weights", "masks"], "are not in masks"),
+        (
+            ["results", "truths", "--metrics", "lpips-vgg", "--feature-weights", "masks"],
+            "lpips-vgg16.safetensors",
+        ),
         (["results"], "nothing to score"),
         (["results", "nowhere"], "nowhere does not exist"),
         (["results", "truths/a.bmp"], "a.bmp is a file but"),
@@ -211,6 +231,135 @@ def test_scoring_files_needs_no_torch(folders):
     assert b"PSNR" in done.stdout
 
 
+def test_several_results_are_ranked_and_compared(damgan, folders):
+    for name, photo in (("a", CAT), ("sub/b", COFFEE)):
+        write(folders / "better" / f"{name}.png", np.where(HOLE[..., None], photo // 2 * 2, photo))
+    run = ("eval", folders / "results", folders / "better", folders / "truths", "--mask", folders / "masks")
+    document = json.loads(damgan(*run, "--json").out)
+    assert [one["method"] for one in document["rows"]] == ["results", "better"]
+    assert document["ranking"] == ["better", "results"]
+    (entry,) = document["comparisons"]
+    means = {one["method"]: one["mean"]["psnr"] for one in document["rows"]}
+    assert (entry["method"], entry["to"]) == ("results", "better")
+    assert entry["difference"]["psnr"]["mean"] == pytest.approx(means["results"] - means["better"])
+    text = damgan(*run).out
+    assert text.index("better") < text.index("results")
+    assert "difference to better" in text
+    assert f"{means['results'] - means['better']:+.2f}" in text
+
+
+def test_folders_of_the_same_name_are_told_apart(damgan, folders):
+    (folders / "other").mkdir()
+    (folders / "results").rename(folders / "other" / "results")
+    write(folders / "results" / "a.png", CAT)
+    write(folders / "results" / "sub" / "b.png", COFFEE)
+    ran = damgan("eval", folders / "other" / "results", folders / "results", folders / "truths", "--json")
+    ranking = json.loads(ran.out)["ranking"]
+    assert ranking == [str(folders / "results"), str(folders / "other" / "results")]
+
+
+def test_a_table_by_hole_ratio(damgan, folders):
+    write(folders / "masks" / "sub" / "b.png", np.pad(HOLE[25:75, 25:75], 39))
+    run = ("eval", folders / "results", folders / "truths", "--mask", folders / "masks")
+    parts = json.loads(damgan(*run, "--json").out)["rows"][0]["by_ratio"]
+    assert [(part["masks"], part["count"]) for part in parts] == [("1-10 %", 1), ("10-20 %", 1)]
+    text = damgan(*run, "-q").out
+    assert text.index("all") < text.index("1-10 %") < text.index("10-20 %")
+    assert f"{parts[0]['mean']['psnr']:.2f}" in text
+
+
+def test_other_definitions_of_ssim(damgan, folders):
+    for kind in ("skimage-uniform7", "edgeconnect-gray51"):
+        ran = damgan("eval", folders / "results", folders / "truths", "--ssim", kind, "--json")
+        document = json.loads(ran.out)
+        expected = score(spoiled(CAT), CAT, ssim_kind=kind)
+        assert document["rows"][0]["images"][0]["ssim"] == expected["ssim"]
+        assert (document["ssim"], kind in document["definitions"]["ssim"]) == (kind, True)
+
+
+def test_ms_ssim(damgan, folders):
+    large = cv2.resize(data.chelsea(), (200, 180))
+    write(folders / "r.png", 255 - large)
+    write(folders / "t.png", large)
+    ran = damgan("eval", folders / "r.png", folders / "t.png", "--metrics", "ms-ssim", "--json")
+    expected = score(255 - large, large, multi_scale=True)
+    assert json.loads(ran.out)["rows"][0]["mean"] == pytest.approx(expected)
+
+
+def test_what_was_saved_in_another_form_is_refused(damgan, folders):
+    gray = cv2.cvtColor(CAT, cv2.COLOR_RGB2GRAY)
+    deep = CAT[..., ::-1].astype(np.uint16) * 257
+    write(folders / "results" / "a.png", gray)
+    cv2.imwrite(str(folders / "results" / "sub" / "b.png"), deep)
+    ran = damgan("eval", folders / "results", folders / "truths")
+    assert (ran.code, ran.out) == (1, "")
+    assert "a: The result is 8-bit gray but the truth is 8-bit RGB." in ran.err
+    assert "sub/b: The result is 16-bit RGB but the truth is 8-bit RGB." in ran.err
+    write(folders / "truths" / "a.bmp", gray)
+    both_gray = damgan("eval", folders / "results/a.png", folders / "truths/a.bmp")
+    assert (both_gray.code, "1 identical" in both_gray.out) == (0, True)
+
+
+def test_float_images_which_may_hold_nan_are_refused(damgan, folders):
+    Image.fromarray(np.full((128, 128), np.nan, np.float32)).save(folders / "results" / "nan.tiff")
+    write(folders / "truths" / "nan.png", CAT)
+    ran = damgan("eval", folders / "results", folders / "truths", "--json")
+    assert ran.code == 1
+    document = json.loads(ran.out)
+    assert [failure["name"] for failure in document["failed"]] == ["nan"]
+    assert document["rows"][0]["count"] == 2
+
+
+def test_scores_do_not_depend_on_the_number_of_processes(damgan, folders):
+    run = ("eval", folders / "results", folders / "truths", "--mask", folders / "masks", "--json")
+    (folders / "results" / "broken.png").write_bytes(b"broken")
+    write(folders / "truths" / "broken.png", CAT)
+    write(folders / "masks" / "broken.png", HOLE)
+    one, two = (damgan(*run, "--workers", workers) for workers in (1, 2))
+    assert one == two
+    assert one.code == 1
+
+
+@pytest.mark.skipif(not FEATURE_WEIGHTS.is_dir(), reason="the networks' weights are not there")
+def test_lpips(damgan, folders):
+    from safetensors.torch import load_file
+
+    from damgan_cli.evaluation.lpips import Lpips
+
+    run = ("eval", folders / "results", folders / "truths", "--metrics", "lpips-alex,lpips-vgg", "--json")
+    document = json.loads(damgan(*run, "--feature-weights", FEATURE_WEIGHTS).out)
+    network = Lpips("alex", load_file(FEATURE_WEIGHTS / "lpips-alex.safetensors"))
+    pair = [torch_image(photo) for photo in (spoiled(COFFEE), COFFEE)]
+    (only,) = document["rows"]
+    assert only["images"][1]["lpips_alex"] == pytest.approx(network(*pair).item(), abs=1e-5)
+    assert only["mean"]["lpips_vgg"] == pytest.approx(np.mean([i["lpips_vgg"] for i in only["images"]]))
+    assert "Zhang" in document["definitions"]["lpips_alex"]
+
+
+def torch_image(photo):
+    import torch
+
+    return torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+@pytest.mark.parametrize("metric", ["lpips-vgg", "fid"])
+def test_networks_that_cannot_be_fetched_are_one_message(damgan, folders, monkeypatch, metric):
+    pytest.importorskip("torchmetrics")
+    monkeypatch.setenv("TORCH_HOME", str(folders / "torch"))
+    ran = damgan("eval", folders / "results", folders / "truths", "--metrics", metric, "--offline")
+    assert (ran.code, ran.out) == (2, "")
+    assert "cannot be fetched" in ran.err
+    assert "--feature-weights" in ran.err
+
+
+def test_an_empty_folder(damgan, folders):
+    (folders / "empty").mkdir()
+    for run in ((folders / "empty", folders / "truths"), (folders / "results", folders / "empty")):
+        ran = damgan("eval", *run)
+        assert ran.code == 2
+        assert "empty" in ran.err
+
+
 # ------------------------------------------------------------------------------------------ weights
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory):
@@ -244,7 +393,7 @@ def row(document, masks, method):
 def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights):
     run = ("eval", "--images", photos, "--weights", tiny_weights, "--dtype", "float32")
     document = json.loads(damgan(*run, "--json", "--seed", 3).out)
-    assert document["version"] == 1
+    assert document["version"] == 2
     assert (document["mode"], document["protocol"], document["size"]) == ("protocol", "paper", 128)
     assert document["published"]["center"]["DAM-GAN"] == {"psnr": 24.77, "ssim": 0.903}
     assert document["published"]["freeform"]["CA"] == {"psnr": 28.23, "ssim": 0.954}
@@ -252,16 +401,22 @@ def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights
     assert document["weights"]["source"] == "folder"
     assert [(row["masks"], row["method"]) for row in document["rows"]] == [
         ("center", "Telea"),
+        ("center", "Navier-Stokes"),
         ("center", "tiny"),
         ("freeform", "Telea"),
+        ("freeform", "Navier-Stokes"),
         ("freeform", "tiny"),
     ]
+    assert {entry["masks"] for entry in document["comparisons"]} == {"center", "freeform"}
     for masked in mask_sets("paper", 3, seed=3):
         holes = (masked.holes * 2)[:2]
         expected = run_protocol(telea, [CAT, COFFEE], holes)
         images = row(document, masked.name, "Telea")["images"]
         assert [image["name"] for image in images] == ["a.png", "b.png", "large.png"]
-        assert images[0] == {"name": "a.png", "identical": False, **expected[0]}
+        ratio = holes[0].mean()
+        assert images[0] == {"name": "a.png", "identical": False, **expected[0], "hole_ratio": ratio}
+        flow = run_protocol(navier_stokes, [CAT], holes[:1])
+        assert row(document, masked.name, "Navier")["images"][0]["psnr"] == flow[0]["psnr"]
         assert images[1]["psnr"] == expected[1]["psnr"]
 
     ran = damgan(*run, "--limit", 1)
@@ -278,11 +433,13 @@ def test_saved_pictures_give_the_same_scores_again(damgan, photos, tiny_weights,
     assert "1 of 3 photos are not 128x128" in ran.err
     document = json.loads(ran.out)
     for masks in ("center", "freeform"):
-        for method, start in (("telea", "Telea"), ("weights", "tiny")):
+        for method, start in (("telea", "Telea"), ("navier-stokes", "Navier"), ("weights", "tiny")):
             again = damgan(
                 "eval", kept / masks / method, kept / "truth", "--mask", kept / masks / "masks", "--json"
             )
-            assert json.loads(again.out)["mean"] == pytest.approx(row(document, masks, start)["mean"])
+            assert json.loads(again.out)["rows"][0]["mean"] == pytest.approx(
+                row(document, masks, start)["mean"]
+            )
     with Image.open(kept / "center" / "weights" / "a.png") as image:
         result = np.asarray(image)
     (hole,) = mask_sets("center", 1)[0].holes
@@ -294,7 +451,7 @@ def test_bins_follow_the_seed_and_report_their_mean(damgan, photos, tiny_weights
     run = ("eval", "--images", photos, "--weights", tiny_weights, "--protocol", "bins", "--limit", 1)
     table = tmp_path / "scores.csv"
     document = json.loads(damgan(*run, "--json").out)
-    assert len(document["rows"]) == 12
+    assert len(document["rows"]) == 18
     for method, mean in document["mean_over_bins"].items():
         own = [row["mean"] for row in document["rows"] if row["method"] == method]
         assert mean["psnr"] == pytest.approx(np.mean([one["psnr"] for one in own]))
@@ -305,7 +462,7 @@ def test_bins_follow_the_seed_and_report_their_mean(damgan, photos, tiny_weights
     assert "mean of bins" in other.out
     with table.open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert len(lines) == 12
+    assert len(lines) == 18
     assert lines[0]["psnr"] != f"{document['rows'][0]['images'][0]['psnr']:.6f}"
     for masked in mask_sets("bins", 1, seed=0):
         expected = run_protocol(telea, [CAT], masked.holes)
@@ -328,7 +485,7 @@ def test_bins_with_given_masks(damgan, photos, tiny_weights, tmp_path):
         "--json",
     )
     document = json.loads(damgan(*run, "--masks", tmp_path / "masks").out)
-    assert [row["masks"] for row in document["rows"]] == ["0", "0", "1", "1"]
+    assert [row["masks"] for row in document["rows"]] == ["0", "0", "0", "1", "1", "1"]
     assert row(document, "0", "Telea")["mean"] == row(document, "1", "Telea")["mean"]
     (expected,) = run_protocol(telea, [CAT], [HOLE])
     assert row(document, "0", "Telea")["mean"] == pytest.approx(expected)
@@ -342,3 +499,45 @@ def test_unreadable_photos_are_reported(damgan, photos, tiny_weights):
     document = json.loads(ran.out)
     assert [failure["name"] for failure in document["failed"]] == ["aa.png"]
     assert document["rows"][0]["count"] == 3
+
+
+def test_a_protocol_file(damgan, photos, tiny_weights, tmp_path):
+    file = tmp_path / "mine.json"
+    masks = [{"kind": "thick", "ratio": [0.1, 0.2]}, {"name": "lines", "kind": "thin"}]
+    file.write_text(json.dumps({"size": 64, "masks": masks}))
+    run = ("eval", "--images", photos, "--weights", tiny_weights, "--protocol", file, "--seed", 5, "--json")
+    document = json.loads(damgan(*run).out)
+    assert (document["size"], document["protocol"], document["seed"]) == (64, str(file), 5)
+    assert [one["masks"] for one in document["rows"]] == ["thick"] * 3 + ["lines"] * 3
+    assert all(0.1 <= image["hole_ratio"] <= 0.2 for image in document["rows"][0]["images"])
+    hole = make_mask("thick", 64, 64, mask_rng(5, 0), ratio=(0.1, 0.2)) > 0
+    small = cv2.resize(CAT, (64, 64), interpolation=cv2.INTER_AREA)
+    assert document["rows"][0]["images"][0]["psnr"] == run_protocol(telea, [small], [hole])[0]["psnr"]
+    again = json.loads(damgan(*run[:-2], 6, "--json").out)
+    assert again["masks_sha256"].keys() == document["masks_sha256"].keys()
+    assert again["masks_sha256"] != document["masks_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not json", "cannot be read"),
+        ("[]", "needs a size"),
+        ('{"size": "large", "masks": [{"kind": "thin"}]}', "needs a size"),
+        ('{"size": 64}', "must have masks"),
+        ('{"size": 64, "masks": [{"kind": "thin"}], "seed": 3}', "no more than a size beside"),
+        ('{"masks": ["thin"]}', "no kind of mask"),
+        ('{"masks": [{"kind": "thin", "count": 3}]}', "count"),
+        ('{"masks": [{"kind": "wild"}]}', "no mask kind"),
+        ('{"masks": [{"kind": "thin", "ratio": [0.3, 0.2]}]}', "0.3 to 0.2"),
+        ('{"masks": [{"kind": "thin", "ratio": 3}]}', "no kind of mask"),
+        ('{"masks": [{"kind": "thin"}, {"kind": "thin"}]}', "share a name"),
+        ('{"masks": [{"kind": "thin", "name": "../out"}]}', "cannot name a folder"),
+    ],
+)
+def test_a_wrong_protocol_file_is_one_message(damgan, photos, tmp_path, text, words):
+    (tmp_path / "mine.json").write_text(text)
+    ran = damgan("eval", "--images", photos, "--protocol", tmp_path / "mine.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert words in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err

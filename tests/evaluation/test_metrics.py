@@ -7,11 +7,14 @@ import math
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import correlate1d
 from skimage import data
+from skimage.color import rgb2gray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.evaluation.metrics import METRIC_DEFINITIONS, l1_percent, psnr, score, ssim
+from damgan_cli.evaluation.metrics import definitions, l1_percent, psnr, score, ssim
+from damgan_cli.evaluation.ssim import MS_SSIM_LEAST, SSIM_KINDS, mean_ssim, ms_ssim, ssim_map
 
 PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}
 
@@ -135,5 +138,86 @@ def test_unfit_images_are_refused():
 
 
 def test_every_metric_is_defined():
-    names = score(photo("cat"), photo("cat"), holes(128, 128))
-    assert {name for name in names if not name.startswith("hole_")} | {"hole"} == METRIC_DEFINITIONS.keys()
+    for multi_scale in (False, True):
+        names = score(photo("cat"), photo("cat"), holes(128, 128), multi_scale=multi_scale)
+        spelt = definitions(multi_scale=multi_scale)
+        assert {name for name in names if not name.startswith("hole_")} | {"hole"} == spelt.keys()
+    for kind in SSIM_KINDS:
+        assert kind in definitions(kind)["ssim"]
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (97, 61)])
+def test_other_definitions_of_ssim_agree_with_skimage(name, width, height):
+    truth, mask = photo(name, width, height), holes(height, width)
+    result = damaged(truth, mask)
+    uniform = structural_similarity(result, truth, channel_axis=2, data_range=255)
+    assert score(result, truth, ssim_kind="skimage-uniform7")["ssim"] == pytest.approx(uniform, abs=1e-6)
+    # EdgeConnect's metrics.py: gray in [0, 1], compare_ssim(..., data_range=1, win_size=51)
+    gray = structural_similarity(rgb2gray(result), rgb2gray(truth), data_range=1, win_size=51)
+    assert score(result, truth, ssim_kind="edgeconnect-gray51")["ssim"] == pytest.approx(gray, abs=1e-6)
+
+
+def test_definitions_of_ssim_differ_as_much_as_published_tables_do():
+    truth = photo("astronaut")
+    mask = np.zeros((128, 128), np.uint8)
+    mask[32:96, 32:96] = 1
+    result = cv2.inpaint(truth, mask, 3, cv2.INPAINT_TELEA)
+    values = [score(result, truth, ssim_kind=kind)["ssim"] for kind in SSIM_KINDS]
+    assert max(values) - min(values) > 0.1
+
+
+def test_ssim_of_the_hole_in_every_definition():
+    truth, mask = photo("cat"), holes(128, 128)
+    result = damaged(truth, mask)
+    for kind, chosen in SSIM_KINDS.items():
+        similarity = ssim_map(result, truth, kind)
+        assert similarity.shape == (128 - chosen.window + 1,) * 2
+        crop = chosen.window // 2
+        inside = similarity[32 - crop : 96 - crop, 32 - crop : 96 - crop]
+        assert mean_ssim(similarity, mask, kind) == pytest.approx(inside.mean())
+
+
+def reference_ms_ssim(result, truth):
+    """Wang et al. 2003, written down again with scipy."""
+    taps = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    taps /= taps.sum()
+
+    def blur(plane):
+        return correlate1d(correlate1d(plane, taps, 0), taps, 1)[5:-5, 5:-5]
+
+    products = []
+    for channel in range(3):
+        x, y = result[..., channel].astype(float), truth[..., channel].astype(float)
+        product = 1
+        for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+            mx, my = blur(x), blur(y)
+            vx, vy, cov = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my
+            value = (2 * cov + 58.5225) / (vx + vy + 58.5225)
+            if scale == 4:
+                value = value * (2 * mx * my + 6.5025) / (mx**2 + my**2 + 6.5025)
+            product *= value.mean() ** weight
+            x, y = (
+                (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2]) / 4
+                for p in (p[: p.shape[0] // 2 * 2, : p.shape[1] // 2 * 2] for p in (x, y))
+            )
+        products.append(product)
+    return np.mean(products)
+
+
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (201, 176)])
+def test_ms_ssim_against_its_formula(width, height):
+    truth = photo("coffee", width, height)
+    mask = holes(height, width)
+    result = damaged(truth, mask)
+    assert ms_ssim(result, truth) == pytest.approx(reference_ms_ssim(result, truth), abs=1e-6)
+    assert score(result, truth, mask, multi_scale=True)["ms_ssim"] == ms_ssim(result, truth)
+    assert ms_ssim(result, truth, mask) < ms_ssim(result, truth)
+    assert ms_ssim(truth, truth, mask) == pytest.approx(1)
+    assert ms_ssim(result, truth, np.ones((height, width), bool)) == pytest.approx(ms_ssim(result, truth))
+
+
+def test_ms_ssim_is_undefined_for_small_images():
+    small = photo("cat", 256, MS_SSIM_LEAST - 1)
+    assert math.isnan(ms_ssim(small, small))
+    assert math.isnan(ms_ssim(photo("cat", 200, 200), photo("cat", 200, 200), np.zeros((200, 200), bool)))
