@@ -1,4 +1,4 @@
-"""The command line: ``damgan inpaint | mask | eval | train | weights``."""
+"""The command line: ``damgan inpaint | mask | eval | train | weights | export``."""
 
 from __future__ import annotations
 
@@ -51,13 +51,14 @@ def main() -> None:
 
 def _register_commands() -> None:
     from damgan_cli.cli import eval as eval_command
-    from damgan_cli.cli import inpaint, mask, train, weights
+    from damgan_cli.cli import export, inpaint, mask, train, weights
 
     app.command("inpaint")(inpaint.inpaint)
     app.command("mask")(mask.mask)
     app.command("eval")(eval_command.evaluate)
     app.command("train")(train.train)
     app.add_typer(weights.app, name="weights")
+    app.command("export")(export.export)
 
 
 _register_commands()
