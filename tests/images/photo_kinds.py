@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,22 +18,16 @@ if TYPE_CHECKING:
 HEIGHT, WIDTH = 30, 41
 
 
-def noise(channels: int = 3, dtype=np.uint8, seed: int = 0) -> np.ndarray:
-    shape = (HEIGHT, WIDTH, channels) if channels > 1 else (HEIGHT, WIDTH)
+def noise(channels: int = 3, dtype=np.uint8, seed: int = 0, size=(HEIGHT, WIDTH)) -> np.ndarray:
+    shape = (*size, channels) if channels > 1 else size
     return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max + 1, shape, dtype=dtype)
 
 
-def _palette(transparency=None, colours: int = 256) -> Image.Image:
-    image = Image.fromarray(noise()).quantize(colours)
+def _palette(pixels, transparency=None, colours: int = 256) -> Image.Image:
+    image = Image.fromarray(pixels).quantize(colours)
     if transparency is not None:
         image.info["transparency"] = transparency
     return image
-
-
-def _gray_alpha_16(path: Path) -> None:
-    rows = noise(2, np.uint16).astype(">u2").view(np.uint8).reshape(HEIGHT, -1)
-    body = np.concatenate([np.zeros((HEIGHT, 1), np.uint8), rows], axis=1).tobytes()
-    _write_png(path, struct.pack(">LLBBBBB", WIDTH, HEIGHT, 16, 4, 0, 0, 0), body)
 
 
 def decompression_bomb(path: Path) -> None:
@@ -49,53 +45,72 @@ def _write_png(path: Path, header: bytes, body: bytes) -> None:
     path.write_bytes(data)
 
 
-def _pillow(image: Image.Image, **options):
-    return lambda path: image.save(path, **options)
+def _pillow(channels, make=Image.fromarray, **options):
+    def write(path, size=(HEIGHT, WIDTH), seed=0, exif=b""):
+        more = {"exif": exif} if exif else {}
+        make(noise(channels, seed=seed, size=size)).save(path, **options, **more)
+
+    return write
 
 
-def _opencv(pixels: np.ndarray):
-    return lambda path: cv2.imwrite(str(path), pixels)
+def _deep(channels):
+    def write(path, size=(HEIGHT, WIDTH), seed=0, exif=b""):  # OpenCV writes no metadata
+        cv2.imwrite(str(path), noise(channels, np.uint16, seed, size))
+
+    return write
+
+
+def _gray_alpha_16(path: Path, size=(HEIGHT, WIDTH), seed=0, exif=b"") -> None:
+    height, width = size
+    rows = noise(2, np.uint16, seed, size).astype(">u2").view(np.uint8).reshape(height, -1)
+    body = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
+    _write_png(path, struct.pack(">LLBBBBB", width, height, 16, 4, 0, 0, 0), body)
+
+
+def _one_bit(pixels):
+    return Image.fromarray(pixels > 127)
 
 
 LOSSLESS = {
-    "1.png": _pillow(Image.fromarray(noise(1) > 127)),
-    "L.png": _pillow(Image.fromarray(noise(1))),
-    "LA.png": _pillow(Image.fromarray(noise(2))),
-    "P.png": _pillow(_palette()),
-    "P-few.png": _pillow(_palette(colours=5)),
-    "P-transparent.png": _pillow(_palette(transparency=3)),
-    "P-translucent.png": _pillow(_palette(transparency=bytes(range(0, 200, 20)))),
-    "RGB.png": _pillow(Image.fromarray(noise(3))),
-    "RGBA.png": _pillow(Image.fromarray(noise(4))),
-    "I16.png": _opencv(noise(1, np.uint16)),
+    "1.png": _pillow(1, _one_bit),
+    "L.png": _pillow(1),
+    "LA.png": _pillow(2),
+    "P.png": _pillow(3, _palette),
+    "P-few.png": _pillow(3, partial(_palette, colours=5)),
+    "P-transparent.png": _pillow(3, partial(_palette, transparency=3)),
+    "P-translucent.png": _pillow(3, partial(_palette, transparency=bytes(range(0, 200, 20)))),
+    "RGB.png": _pillow(3),
+    "RGBA.png": _pillow(4),
+    "I16.png": _deep(1),
     "LA16.png": _gray_alpha_16,
-    "RGB16.png": _opencv(noise(3, np.uint16)),
-    "RGBA16.png": _opencv(noise(4, np.uint16)),
-    "1.tif": _pillow(Image.fromarray(noise(1) > 127), compression="group4"),
-    "L.tif": _pillow(Image.fromarray(noise(1))),
-    "LA.tif": _pillow(Image.fromarray(noise(2)), compression="tiff_adobe_deflate"),
-    "P.tiff": _pillow(_palette(), compression="packbits"),
-    "RGB.tif": _pillow(Image.fromarray(noise(3)), compression="tiff_lzw"),
-    "RGBA.tif": _pillow(Image.fromarray(noise(4)), compression="tiff_lzw"),
-    "CMYK.tif": _pillow(Image.fromarray(noise(3)).convert("CMYK")),
-    "I16.tif": _opencv(noise(1, np.uint16)),
-    "RGB16.tif": _opencv(noise(3, np.uint16)),
-    "RGBA16.tiff": _opencv(noise(4, np.uint16)),
-    "1.bmp": _pillow(Image.fromarray(noise(1) > 127)),
-    "L.bmp": _pillow(Image.fromarray(noise(1))),
-    "P.bmp": _pillow(_palette()),
-    "RGB.bmp": _pillow(Image.fromarray(noise(3))),
-    "RGB.webp": _pillow(Image.fromarray(noise(3)), lossless=True),
-    "RGBA.webp": _pillow(Image.fromarray(noise(4)), lossless=True, exact=True),
+    "RGB16.png": _deep(3),
+    "RGBA16.png": _deep(4),
+    "1.tif": _pillow(1, _one_bit, compression="group4"),
+    "L.tif": _pillow(1),
+    "LA.tif": _pillow(2, compression="tiff_adobe_deflate"),
+    "P.tiff": _pillow(3, _palette, compression="packbits"),
+    "RGB.tif": _pillow(3, compression="tiff_lzw"),
+    "RGBA.tif": _pillow(4, compression="tiff_lzw"),
+    "CMYK.tif": _pillow(3, lambda pixels: Image.fromarray(pixels).convert("CMYK")),
+    "I16.tif": _deep(1),
+    "RGB16.tif": _deep(3),
+    "RGBA16.tiff": _deep(4),
+    "1.bmp": _pillow(1, _one_bit),
+    "L.bmp": _pillow(1),
+    "P.bmp": _pillow(3, _palette),
+    "RGB.bmp": _pillow(3),
+    "RGB.webp": _pillow(3, lossless=True),
+    "RGBA.webp": _pillow(4, lossless=True, exact=True),
 }
-"""File name -> what writes that file."""
+"""File name -> what writes that file: (path, size=(height, width), seed, exif)."""
 
 
 def stored_pixels(path: Path) -> np.ndarray:
-    """Pixels as any other program would see them: every channel, full depth, not turned."""
+    """Pixels as any other program would see them: every channel, full depth; only TIFF is turned upright."""
     if "16" in path.name:
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    with Image.open(path) as image:
+    with Image.open(BytesIO(path.read_bytes())) as image:  # from a path Pillow forgets to turn raw TIFFs
+        image.load()
         if image.mode == "P":  # the order of a palette may change, colours may not
             return np.asarray(image.convert("RGBA"))
         return np.asarray(image)
