@@ -127,9 +127,9 @@ class Trainer:
 
         with self._autocast():
             output = self.G(truth, mask)
-            fake = composite(truth, mask, output.result)
+            fake = composite(truth, mask, output.result)  # what D sees; Eq. 1 and 3 take G(x) as it is
         loss_re = L.reconstruction_loss(truth, output.coarse, output.result, weight)  # Eq. 1
-        loss_dam = L.dam_loss(output.maps, truth, fake)  # Eq. 3
+        loss_dam = L.dam_loss(output.maps, truth, output.result)  # Eq. 3
         loss = config.lambda_re * loss_re + config.lambda_dam * loss_dam  # Eq. 4
         losses: dict[str, float | Tensor] = {"loss_re": loss_re.detach(), "loss_dam": loss_dam.detach()}
         if adversarial:
