@@ -78,7 +78,7 @@ def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
     config = json.loads((out / "weights" / "config.json").read_text())
     assert config["images_seen"] == 24
     assert config["preset"] == "best"
-    assert "library_name: damgan" in (out / "weights" / "README.md").read_text()
+    assert 'library_name: "damgan"' in (out / "weights" / "README.md").read_text()
     filled = tmp_path / "filled.png"
     mask = tmp_path / "mask.png"
     cv2.imwrite(str(mask), np.pad(np.full((8, 8), 255, np.uint8), ((8, 16), (8, 24))))
