@@ -121,6 +121,8 @@ def cached() -> Iterator[tuple[str, str, Path]]:
     for config in sorted(Path(HF_HUB_CACHE).glob(f"models--*--*/snapshots/*/{CONFIG_FILE}")):
         with contextlib.suppress(WeightsError):
             read_config(config.parent, "")
+            if not (config.parent / TENSOR_FILE).exists():
+                continue
             repo = config.parents[2].name.removeprefix("models--").replace("--", "/", 1)
             yield repo, config.parent.name, config.parent
 

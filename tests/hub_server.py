@@ -237,7 +237,9 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.hub.repos:
             return self.send(409, document={"error": "You already created this model repo"})
         self.hub.created.append(wanted)
-        repo = self.hub.repos[name] = Repo(private=wanted.get("visibility") == "private")
+        repo = self.hub.repos[name] = Repo(
+            private=wanted.get("visibility") == "private" or wanted.get("private")
+        )
         repo.commit({".gitattributes": b"*.safetensors filter=lfs\n"})
         return self.send(200, document={"url": f"{self.hub.endpoint}/{name}", "name": name})
 

@@ -112,6 +112,7 @@ def test_a_token_can_be_given_in_python_and_from_the_login(hub, files, tmp_path)
         ("lab/nothing", "no Hub repository lab/nothing"),
         ("lab/faces@v9", "no revision v9"),
         ("lab/diffusers", "holds no damgan weights"),
+        ("lab/pickled", "holds no damgan weights"),
         ("lab/bert", r"of a transformers model \(bert\)"),
         ("lab/old", "format version 0.*train them anew"),
         ("lab/new", "format version 99.*Upgrade"),
@@ -128,6 +129,7 @@ def test_what_is_no_such_repository_is_told(hub, files, spec, message):
 
     hub.add("lab/faces", files)
     hub.add("lab/diffusers", {"model_index.json": b"{}", "unet/config.json": b"{}"})
+    hub.add("lab/pickled", {"config.json": files["config.json"], "pytorch_model.bin": b"cos\nsystem\n"})
     hub.add("lab/bert", {"config.json": b'{"model_type": "bert"}', "model.safetensors": bytes(1000)})
     hub.add("lab/old", config(format_version=0))
     hub.add("lab/new", config(format_version=99))
@@ -307,7 +309,7 @@ def test_push_and_pull_give_the_same_bytes(hub, files, folder, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", WRITE)
     commit, url = push(folder, "lab/mine", create=True, private=True)
     assert url == f"{hub.endpoint}/lab/mine/commit/{commit}"
-    assert hub.created == [{"name": "mine", "organization": "lab", "visibility": "private"}]
+    assert hub.repos["lab/mine"].private
     pulled = load_weights("lab/mine")
     assert pulled.revision == commit
     assert {name: (pulled.folder / name).read_bytes() for name in FILES} == files

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -187,6 +188,12 @@ def test_schema_says_what_the_validator_says(folder):
     assert [verdict is None for verdict in verdicts] == [validator.is_valid(case) for case in cases]
     assert verdicts[0] is None
     assert sum(verdict is not None for verdict in verdicts) > len(CHANGES) + len(widths)
+
+
+def test_every_entry_of_the_schema_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "weights-format.md").read_text()
+    assert [key for key in SCHEMA["properties"] if f"`{key}`" not in page] == []
+    assert set(SCHEMA["required"]) <= set(SCHEMA["properties"])
 
 
 def test_licence_and_datasets_are_recorded_in_config_and_card(folder):

@@ -58,6 +58,8 @@ def list_(as_json: Json = False) -> None:
 def info(name: Name, as_json: Json = False, offline: Offline = False) -> None:
     """Show what weights are: architecture, training, scores, licence, digest.
 
+    Weights of the Hub that are not here yet are downloaded.
+
     \b
     [bold]Examples[/]
       damgan weights info faces
