@@ -103,6 +103,14 @@ def evaluate(
         typer.Option("--dtype", metavar="auto|float32|bfloat16|float16", help="Number type the weights use."),
     ] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write DIR/index.html, one page of tables, plots and pictures, and the scores as JSON, CSV.",
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the scores of every image to FILE.")
     ] = None,
@@ -123,14 +131,14 @@ def evaluate(
     \b
     [bold]Examples[/]
       damgan eval results originals --mask masks
-      damgan eval ours theirs originals --metrics lpips-alex,fid
+      damgan eval ours theirs originals --metrics lpips-alex,fid --report report
       damgan eval results originals --json > scores.json
       damgan eval --images photos --weights faces --protocol paper
       damgan eval --images photos --protocol bins --mask irregular_masks
     """  # noqa: D301
     if csv and csv.is_dir():
         raise ImageFileError(f"--csv {csv} is a folder.", "Give a file name.")
-    for option, place in {"--save": save}.items():
+    for option, place in {"--report": report, "--save": save}.items():
         if place and place.exists() and (place.is_file() or any(place.iterdir())):
             raise ImageFileError(f"{option} {place} is not empty.", "Give a new folder.")
     if images is not None:
@@ -162,7 +170,7 @@ def evaluate(
             )
         settings = _settings(metrics, ssim, feature_weights, device, workers, offline=offline)
         scored = _score_files(paths, mask, settings, invert_mask=invert_mask, quiet=quiet)
-    _print(scored, csv, as_json=as_json, quiet=quiet)
+    _print(scored, csv, report, as_json=as_json, quiet=quiet)
     if scored.failed:
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
 
@@ -248,7 +256,7 @@ def _score_weights(
         )
 
 
-def _print(scored: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> None:
+def _print(scored: Report, csv: Path | None, page: Path | None, *, as_json: bool, quiet: bool) -> None:
     from damgan_cli.evaluation.report import csv_text, json_document
 
     for name, problem in scored.failed.items():
@@ -261,6 +269,18 @@ def _print(scored: Report, csv: Path | None, *, as_json: bool, quiet: bool) -> N
         from damgan_cli.images.files import write_atomically
 
         write_atomically(csv, csv_text(scored.rows).encode())
+    if page and scored.lines:
+        from damgan_cli.evaluation.page import write_page
+
+        with console.progress(quiet=quiet) as progress:
+            write_page(page, scored, _title(scored), progress.track)
+        if not quiet:
+            console.note(f"The report is {page / 'index.html'}")
+
+
+def _title(scored: Report) -> str:
+    methods = dict.fromkeys(row.method for row in scored.rows)
+    return f"Inpainting scores: {', '.join(methods)}"
 
 
 def _print_table(scored: Report, *, quiet: bool) -> None:

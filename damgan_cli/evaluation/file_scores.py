@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -12,7 +13,7 @@ from damgan_cli.evaluation.pairs import find_pairs, score_pairs
 from damgan_cli.evaluation.report import Pictures, Report, Row, comparisons, json_row, ranked
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.evaluation.statistics import COMPARISON_DEFINITION, INTERVAL_DEFINITION
-from damgan_cli.images.files import read_mask
+from damgan_cli.images.files import MaskWarning, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +117,9 @@ def score_files(
     def pictures(_masks: str, name: str) -> Pictures:
         found = {row.method: files[row.method, name] for row in order if name in row.names}
         first = next(iter(found.values()))
-        hole = read_mask(first.mask, invert=invert_mask) if first.mask else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MaskWarning)  # said when the pair was scored
+            hole = read_mask(first.mask, invert=invert_mask) if first.mask else None
         shown = {method: pair.read()[0] for method, pair in found.items()}
         return Pictures(first.read()[1], hole, shown)
 

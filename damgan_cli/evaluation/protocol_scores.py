@@ -159,8 +159,7 @@ def _document(
         document["published"] = PAPER_TABLE_1
     elif len(sets) > 1:
         means = document["mean_over_bins"] = mean_over_sets(rows)
-        title = "mean of bins" if masks.protocol == "bins" else "mean of all"
-        lines += [Line(title, method, mean) for method, mean in means.items()]
+        lines += [Line("mean", method, mean) for method, mean in means.items()]
     return document, lines
 
 

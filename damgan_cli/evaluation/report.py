@@ -29,7 +29,7 @@ METRICS = (
 )  # fmt: skip
 HIGHER_IS_BETTER = {"psnr", "ssim", "ms_ssim", "hole_psnr", "hole_ssim", "hole_ms_ssim"}
 COMPARED = ("psnr", "ssim", "l1", "lpips_alex", "lpips_vgg")
-_COLUMNS = {  # the others are left to JSON and CSV: a line holds 80 characters
+COLUMNS = {  # the others are left to JSON and CSV: a line holds 80 characters
     "psnr": ("PSNR", 2),
     "ssim": ("SSIM", 4),
     "ms_ssim": ("MS-SSIM", 4),
@@ -199,14 +199,14 @@ def _by_name(row: Row, metric: str) -> dict[str, float]:
 
 def table(lines: Sequence[Line]) -> Table:
     """Tabulate lines, at least one; those of the same masks stand together under one heading."""
-    metrics = [metric for metric in _COLUMNS if any(metric in line.mean for line in lines)]
+    metrics = [metric for metric in COLUMNS if any(metric in line.mean for line in lines)]
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True, pad_edge=False)
     with_masks = any(line.masks for line in lines)
     if with_masks:
         result.add_column("masks", no_wrap=True)
     result.add_column("method", overflow="fold")
     for metric in metrics:
-        result.add_column(_COLUMNS[metric][0], justify="right", no_wrap=True)
+        result.add_column(COLUMNS[metric][0], justify="right", no_wrap=True)
     before = lines[0].masks
     for i, line in enumerate(lines):
         if line.masks != before:
@@ -223,11 +223,11 @@ def value_text(line: Line, metric: str, *, with_interval: bool) -> str:
     """A mean as printed, with half of its confidence interval where there is room."""
     if metric not in line.mean:
         return "–"
-    digits = _COLUMNS[metric][1]
+    digits = COLUMNS[metric][1]
     text = f"{line.mean[metric]:.{digits}f}"
     if with_interval and metric in _WITH_INTERVAL and metric in line.intervals:
         low, high = line.intervals[metric]
-        text += f" ±{(high - low) / 2:.{digits}f}".replace("±0.", "±.")
+        text += f" ±{(high - low) / 2:.{digits - 1}f}".replace("±0.", "±.")
     return text
 
 
@@ -237,13 +237,13 @@ def comparison_table(entries: Sequence[dict[str, Any]]) -> Table:
     result = Table(box=box.SIMPLE_HEAD, show_edge=False, collapse_padding=True, pad_edge=False)
     result.add_column(f"difference to {entries[0]['to']}", overflow="fold")
     for metric in metrics:
-        result.add_column(_COLUMNS[metric][0], justify="right", no_wrap=True)
+        result.add_column(COLUMNS[metric][0], justify="right", no_wrap=True)
         result.add_column("p", justify="right", no_wrap=True)
     for entry in entries:
         cells = []
         for metric in metrics:
             one = entry["difference"].get(metric)
-            digits = _COLUMNS[metric][1]
+            digits = COLUMNS[metric][1]
             cells += [f"{one['mean']:+.{digits}f}", f"{one['p']:.3f}"] if one else ["–", "–"]
         result.add_row(entry["method"], *cells)
     return result

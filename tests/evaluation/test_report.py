@@ -95,7 +95,7 @@ def test_table_groups_by_masks():
     assert text == [
         ["masks", "method", "PSNR", "SSIM", "L1", "%"],
         ["center", "printed", "24.77", "0.9030", "–"],
-        ["ours", "25.32", "±.25", "0.8685", "1.25"],
+        ["ours", "25.32", "±.2", "0.8685", "1.25"],
         ["freeform", "ours", "–", "1.0000", "0.00"],
     ]
 
