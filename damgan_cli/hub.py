@@ -94,13 +94,17 @@ def fetch_anew(found: Found, *, token: str | bool | None = None, cache_dir: str 
     if constants.HF_HUB_OFFLINE:
         return False
     repo = found.name.partition("@")[0]
-    with _explained(found.name, offline=False), WeakFileLock(found.folder.parent / ".damgan-repair.lock"):
-        if _intact(found):
-            return True
-        for file in (CONFIG_FILE, TENSOR_FILE):
-            hf_hub_download(
-                repo, file, revision=found.revision, token=token, cache_dir=cache_dir, force_download=True
-            )
+    in_cache = found.folder.parents[1]  # CACHE/models--ORG--REPO/snapshots/COMMIT
+    lock = in_cache.parent / ".locks" / in_cache.name / "damgan-repair.lock"
+    with _explained(found.name, offline=False):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock):
+            if _intact(found):
+                return True
+            for file in (CONFIG_FILE, TENSOR_FILE):
+                hf_hub_download(
+                    repo, file, revision=found.revision, token=token, cache_dir=cache_dir, force_download=True
+                )
     return True
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub import constants, scan_cache_dir
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.hub import push
@@ -41,9 +42,7 @@ def files(folder):
 
 
 def blob(name):
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return next(Path(HF_HUB_CACHE).rglob(name)).resolve()
+    return next(Path(constants.HF_HUB_CACHE).rglob(name)).resolve()
 
 
 def test_weights_are_fetched_once_and_pinned(hub, files):
@@ -234,6 +233,7 @@ def test_damaged_cache_is_found_and_fetched_anew_once(hub, files, name):
     assert load_weights("lab/faces").info["name"] == "tiny"
     assert blob(name).read_bytes() == files[name]
     assert hub.count("GET .*cdn") == 1
+    assert scan_cache_dir(constants.HF_HUB_CACHE).warnings == []  # other programs share the cache
 
 
 def test_damaged_cache_under_hf_hub_offline_is_told(hub, files, monkeypatch):

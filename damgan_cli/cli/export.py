@@ -34,7 +34,7 @@ def export(
     is filled. Output: filled (N,H,W,3) uint8, known pixels untouched. Any N, H, W.
     The graph is the model alone: cut windows of about the training's size
     (128 px) yourself where photos are larger. It is checked in onnxruntime before
-    it is written. Needs the extra: pip install 'damgan[onnx]'.
+    it is written. Needs the extra: pip install 'damgan\\[onnx]'.
 
     \b
     [bold]Examples[/]

@@ -139,7 +139,7 @@ def push(
     \b
     [bold]Examples[/]
       damgan weights push runs/mine ORG/REPO --create --private
-      damgan weights push runs/mine ORG/REPO --license cc-by-nc-4.0 --dataset ORG/PHOTOS
+      damgan weights push runs/mine ORG/REPO --license cc-by-nc-4.0
     """  # noqa: D301
     from damgan_cli import hub
     from damgan_cli.weights import annotate_weights, find_weights, read_weights
