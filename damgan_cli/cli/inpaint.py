@@ -16,11 +16,15 @@ from damgan_cli.errors import ExitCode, MaskError
 from damgan_cli.weights import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from damgan_cli.inpainting.folder import MaskOptions, Result
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.world import World
+
+
+_NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None}
 
 
 def inpaint(
@@ -63,8 +67,13 @@ def inpaint(
         ),
     ] = "auto",
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Windows of 128x128 px that are filled at once.")
-    ] = 8,
+        str,
+        typer.Option(
+            "--batch-size",
+            metavar="N|auto",
+            help="Windows of 128x128 px that are filled at once; halved where memory runs out.",
+        ),
+    ] = "auto",
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is filled.")] = False,
     dilate: Annotated[
         int, typer.Option("--dilate", metavar="PX", min=0, help="Grow the hole, to cover an object's rim.")
@@ -106,68 +115,97 @@ def inpaint(
       damgan inpaint photo.jpg --mask mask.png
       damgan inpaint photos --mask masks -o filled
       damgan inpaint cutout.png --mask alpha -o whole.png --weights scenes
+      torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
     from damgan_cli.images.atomic import remove_strays
     from damgan_cli.images.decode import MAX_PIXELS, limit_pixels
     from damgan_cli.inpainting.jobs import ALPHA, plan_jobs
+    from damgan_cli.inpainting.world import World
 
     if invert_mask and mask == ALPHA:
         raise MaskError(
             "--invert-mask does not go with --mask alpha.", "Transparent pixels are what is filled."
         )
+    at_once = _batch_size(batch_size)
     limit_pixels(max_pixels or MAX_PIXELS)
     start = time.perf_counter()
-    plan = plan_jobs(source, mask, out, attention=attention, overwrite=overwrite)
+    world = World.join()
+    quiet = quiet or not world.first
+    plan = world.once(lambda: plan_jobs(source, mask, out, attention=attention, overwrite=overwrite))
     if plan.earlier_results and not quiet:
         console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) in {source} are left out")
     if dry_run:
-        _list_plan(plan, as_json=as_json, quiet=quiet)
+        if world.first:
+            _list_plan(plan, as_json=as_json, quiet=quiet)
+        world.leave()
         return
     from damgan_cli.inpainting.folder import MaskOptions
 
-    remove_strays({target.parent for job in plan.jobs + plan.skipped for target in job.targets})
+    if world.first:  # the others do not write before it has loaded the model
+        remove_strays(plan.folders)
     options = MaskOptions(invert_mask, dilate)
     results: list[Result] = []
-    inpainter: Inpainter | None = None
+    model = _NO_MODEL
     code = ExitCode.OK
     with _mask_warnings(quiet=quiet):
         if plan.jobs:
-            inpainter = _load_inpainter(
-                plan.jobs, options, weights, device, dtype, batch_size, offline=offline
-            )
+
+            def load() -> Inpainter:
+                return _load_inpainter(plan, options, weights, device, dtype, at_once, offline=offline)
+
+            inpainter = _load_after_the_first(world, load)
+            model = _describe(inpainter)
             try:
-                _run(plan.jobs, inpainter, options, results, quiet=quiet)
+                _run(world.share(plan.jobs), inpainter, options, results, quiet=quiet)
             except KeyboardInterrupt:
                 code = ExitCode.INTERRUPTED
+    if code is ExitCode.OK:
+        results = world.gather(results)
+        world.leave()
     seconds = time.perf_counter() - start
     counts = Counter(result.status for result in results)
     counts["skipped"] = len(plan.skipped)
-    if counts["failed"] and code is ExitCode.OK:
+    if counts["failed"] and code is ExitCode.OK and world.first:
         code = ExitCode.SOME_FILES_FAILED
-    if as_json:
-        console.print_json(_report(plan, results, inpainter, counts, seconds))
+    if as_json and world.first:
+        console.print_json(_report(plan, results, model, counts, seconds))
     if not quiet:
         _summarise(plan, counts, seconds, interrupted=code is ExitCode.INTERRUPTED)
     if code is not ExitCode.OK:
         raise typer.Exit(code)
 
 
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"{text!r} is neither auto nor a number from 1.", param_hint="--batch-size")
+    return int(text)
+
+
+def _load_after_the_first(world: World, load: Callable[[], Inpainter]) -> Inpainter:
+    """Every process loads the model, once the first one could: one error message, one download."""
+    loaded: list[Inpainter] = []
+    world.once(lambda: loaded.append(load()))
+    return loaded[0] if loaded else load()
+
+
 def _load_inpainter(
-    jobs: list[Job],
+    plan: Plan,
     options: MaskOptions,
     weights: str,
     device: str,
     dtype: str,
-    batch_size: int,
+    batch_size: int | None,
     *,
     offline: bool,
 ) -> Inpainter:
     from damgan_cli.inpainting.folder import load
 
-    if len(jobs) == 1:  # a single photo that cannot be read is bad input, not a run with failures
+    if plan.single:  # a single photo that cannot be read is bad input, not a run with failures
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again when the work is done
-            load(jobs[0], options)
+            load(plan.jobs[0], options)
     from damgan_cli.inpainting.inpainter import Inpainter
 
     return Inpainter(weights, device=device, dtype=dtype, batch_size=batch_size, offline=offline)
@@ -216,7 +254,7 @@ def _mask_warnings(*, quiet: bool) -> Iterator[None]:
 def _list_plan(plan: Plan, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         console.print_json(
-            _report(plan, [], None, Counter(planned=len(plan.jobs), skipped=len(plan.skipped)), 0.0)
+            _report(plan, [], _NO_MODEL, Counter(planned=len(plan.jobs), skipped=len(plan.skipped)), 0.0)
         )
     else:
         for job in plan.jobs:
@@ -241,8 +279,17 @@ def _summarise(plan: Plan, counts: Counter[str], seconds: float, *, interrupted:
     console.note(line)
 
 
+def _describe(inpainter: Inpainter) -> dict[str, Any]:
+    loaded = inpainter.weights
+    return {
+        "weights": {"name": loaded.name, "source": loaded.source, "revision": loaded.revision},
+        "device": str(inpainter.device),
+        "dtype": str(inpainter.dtype).removeprefix("torch."),
+    }
+
+
 def _report(
-    plan: Plan, results: list[Result], inpainter: Inpainter | None, counts: Counter[str], seconds: float
+    plan: Plan, results: list[Result], model: dict[str, Any], counts: Counter[str], seconds: float
 ) -> dict[str, Any]:
     """The document of ``--json``; jobs that an interruption kept from being done are ``planned``."""
     done = {result.job.name: result for result in results}
@@ -262,14 +309,6 @@ def _report(
             "seconds": round(result.seconds, 4) if result else None,
         }
 
-    model: dict[str, Any] = {"weights": None, "device": None, "dtype": None}
-    if inpainter is not None:
-        loaded = inpainter.weights
-        model = {
-            "weights": {"name": loaded.name, "source": loaded.source, "revision": loaded.revision},
-            "device": str(inpainter.device),
-            "dtype": str(inpainter.dtype).removeprefix("torch."),
-        }
     return {
         "version": 1,
         "command": "inpaint",

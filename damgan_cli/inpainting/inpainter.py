@@ -16,7 +16,7 @@ from damgan_cli.errors import DeviceError, MaskError
 from damgan_cli.hub import push_loaded
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
-from damgan_cli.inpainting.canvas import NATIVE, Canvas, plan
+from damgan_cli.inpainting.canvas import NATIVE, TILE, Canvas, plan
 from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_CPU_BATCH = 8  # more is no faster
+_GPU_BATCH = 64  # a few GB; halved where that is too much
 _Window = tuple[Canvas, tuple[slice, slice]]
 
 
@@ -44,8 +46,9 @@ class Inpainter:
 
     ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda[:N]`` or
     ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows of
-    128 x 128 px that go through the model at once (larger ones count by their area). ``offline`` never
-    touches the network. Raises WeightsError and DeviceError.
+    128 x 128 px that go through the model at once (larger ones count by their area), None takes what suits
+    the device. Where memory runs out, batches are halved. ``offline`` never touches the network. Raises
+    WeightsError and DeviceError.
     """
 
     def __init__(
@@ -54,14 +57,14 @@ class Inpainter:
         *,
         device: str = "auto",
         dtype: str = "auto",
-        batch_size: int = 8,
+        batch_size: int | None = None,
         offline: bool = False,
     ) -> None:
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
-        self.batch_size = batch_size
+        self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
@@ -129,10 +132,13 @@ class Inpainter:
                 np.stack([canvas.image[tile] for canvas, tile in windows]),
                 np.stack([canvas.hole[tile] for canvas, tile in windows]),
             )
-        except torch.OutOfMemoryError:
+        except RuntimeError as problem:
+            if not _out_of_memory(problem):
+                raise
+            self.batch_size = max(1, self.batch_size // 2)  # the batches that follow
             if len(windows) == 1:
                 raise DeviceError(
-                    f"{self.device} has too little free memory for one window of {windows[0][0].hole.shape}.",
+                    f"{self.device} has too little free memory for one window of {TILE} px at most.",
                     "Free some of it, or use --device cpu.",
                 ) from None
             half = len(windows) // 2
@@ -142,18 +148,21 @@ class Inpainter:
         for (canvas, tile), fill in zip(windows, fills, strict=True):
             canvas.add(tile, fill)
 
-    @torch.inference_mode()
     def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
-        h, w = holes.shape[1:]
         image = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)  # channels last already
         mask = torch.from_numpy(holes).to(self.device)[:, None].float()  # (B, 1, h, w)
+        return self.generate(image, mask).permute(0, 2, 3, 1).cpu().numpy()
+
+    @torch.inference_mode()
+    def generate(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0."""
+        h, w = mask.shape[2:]
         low = self.dtype != torch.float32
         autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
         with autocast:
             output = self.generator(image, mask)
-        fill = torch.cat([output.result, output.maps[0][..., :h, :w].float()], dim=1)  # (B, 4, h, w)
-        return fill.permute(0, 2, 3, 1).cpu().numpy()
+        return torch.cat([output.result, output.maps[0][..., :h, :w].float()], dim=1)
 
     @classmethod
     def from_pretrained(
@@ -166,7 +175,7 @@ class Inpainter:
         local_files_only: bool = False,
         device: str = "auto",
         dtype: str = "auto",
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> Inpainter:
         """Load ``ORG/REPO`` from the Hub, a folder, or embedded weights, as with other Hub libraries.
 
@@ -194,3 +203,8 @@ class Inpainter:
         return push_loaded(
             self.weights, repo_id, create=True, private=private, token=token, message=commit_message
         )
+
+
+def _out_of_memory(problem: RuntimeError) -> bool:
+    # torch has no type of its own for the CPU's
+    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)

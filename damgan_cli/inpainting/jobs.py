@@ -51,8 +51,15 @@ class Plan:
     """To be done."""
     skipped: list[Job]
     """Done by an earlier run."""
+    single: bool
+    """INPUT is one photo: if it is bad, that is wrong usage rather than a file that failed."""
     earlier_results: int
     """Files of the kind ``x.inpainted.png`` beside their ``x.png`` in INPUT, which are not filled again."""
+
+    @property
+    def folders(self) -> set[Path]:
+        """Where this command writes, or an earlier run of it has written."""
+        return {target.parent for job in self.jobs + self.skipped for target in job.targets}
 
 
 def plan_jobs(
@@ -85,7 +92,8 @@ def plan_jobs(
     skipped: list[Job] = []
     for job in jobs:
         (skipped if job.done and not overwrite else wanted).append(job)
-    return Plan(_with_sizes(wanted), skipped, earlier)
+    single = not source.is_dir()
+    return Plan(_with_sizes(wanted, single=single), skipped, single, earlier)
 
 
 def _file_job(photo: Path, mask: Path | None, out: Path | None, attention: Path | None) -> Job:
@@ -226,7 +234,7 @@ def _check_writable(folder: Path, target: Path) -> None:
         )
 
 
-def _with_sizes(jobs: list[Job]) -> list[Job]:
+def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:
     """Add the photos' sizes; raise MaskError listing all masks of another size than their photo."""
     sizes: dict[Path, tuple[int, int] | None] = {}
 
@@ -235,7 +243,7 @@ def _with_sizes(jobs: list[Job]) -> list[Job]:
             try:
                 sizes[path] = displayed_size(path, exact=exact)
             except ImageFileError:
-                if len(jobs) == 1:
+                if single:
                     raise
                 sizes[path] = None
         return sizes[path]

@@ -342,6 +342,7 @@ def test_wrong_options_are_usage_errors(inpaint, photo, mask):
     for arguments in (
         ("photo.png",),
         ("photo.png", "--mask", "mask.png", "--batch-size", 0),
+        ("photo.png", "--mask", "mask.png", "--batch-size", "many"),
         ("photo.png", "--mask", "mask.png", "--dilate", -1),
         ("photo.png", "--mask", "mask.png", "--nonsense"),
     ):
@@ -352,6 +353,41 @@ def test_animated_photos_are_refused(inpaint, mask, tmp_path):
     frames = [Image.fromarray(noise(seed=seed)) for seed in (1, 2)]
     frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
     one_error(inpaint("moving.webp", "--mask", "mask.png"), "holds 2 pictures")
+
+
+# ------------------------------------------------------------------------------------------ processes
+@pytest.mark.skipif(os.name == "nt", reason="torchrun")
+def test_several_processes_do_one_run(inpaint, tree, tiny_weights, tmp_path):
+    for number in range(5):
+        save(tmp_path / "photos" / "more" / f"{number}.png", noise(seed=10 + number))
+        save(tmp_path / "masks" / "more" / f"{number}.png", HOLE)
+    (tmp_path / "photos" / "more" / "3.png").write_bytes(b"no image")
+    assert inpaint("photos/a.png", "--mask", "masks/a.bmp", "-o", "out/a.png").code == 0
+    assert inpaint("photos", "--mask", "masks", "-o", "alone").code == 1
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "damgan_cli", "inpaint", "photos", "--mask", "masks", "-o", "out", "--json"]
+    done = subprocess.run(
+        [*command, "--weights", str(tiny_weights)],
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(folder.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert report["counts"] == {"filled": 6, "copied": 0, "skipped": 1, "failed": 1, "planned": 0}
+    assert [Path(entry["photo"]).name for entry in report["files"]] == [
+        *("0.png", "1.png", "2.png", "3.png", "4.png", "b.png", "c.png"),
+        "a.png",  # skipped
+    ]
+    assert report["files"][3]["status"] == "failed"
+    assert done.stderr.count("more/3.png is not an image") == 1
+    assert done.stderr.count("6 filled, 1 skipped, 1 failed in") == 1
+    assert files("out") == files("alone")
+    for name in files("out"):
+        assert Path("out", name).read_bytes() == Path("alone", name).read_bytes()
 
 
 # ------------------------------------------------------------------------------------------ interruption

@@ -51,7 +51,7 @@ def holes(draw, size):
     return hole.astype(bool)
 
 
-@quick(max_examples=120)
+@quick(max_examples=80)
 @given(data=st.data())
 def test_files_of_every_kind(data, tiny_weights):
     name = data.draw(st.sampled_from(sorted(LOSSLESS)), "photo")

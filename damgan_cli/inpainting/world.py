@@ -1,0 +1,88 @@
+"""Several processes that share one run: ``torchrun --nproc-per-node 8 -m damgan_cli inpaint ...``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from damgan_cli.errors import DamganError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_T = TypeVar("_T")
+_PATIENCE = timedelta(days=30)  # the first process may finish hours before the last
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of this run; usually there is one.
+
+    The first plans and reports, all fill their share. They talk over gloo, which needs no GPU.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls) -> World:
+        """Join the processes that torchrun started (RANK, WORLD_SIZE), each with a GPU of its own."""
+        rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            return cls()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+        return cls(rank, size)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process speaks for all."""
+        return self.rank == 0
+
+    def share(self, items: Sequence[_T]) -> list[_T]:
+        """Every ``size``-th item: neighbours, often alike in size, go to different processes."""
+        return list(items[self.rank :: self.size])
+
+    def once(self, work: Callable[[], _T]) -> _T:
+        """What ``work`` returns in the first process, for all; if it raises, the others leave quietly."""
+        if self.size == 1:
+            return work()
+        box: list[Any] = [None, False]
+        try:
+            if self.first:
+                box = [work(), True]
+        except DamganError:
+            self._broadcast(box)
+            raise
+        self._broadcast(box)
+        if not box[1]:
+            raise SystemExit(ExitCode.USAGE)
+        value: _T = box[0]
+        return value
+
+    def gather(self, items: list[_T]) -> list[_T]:
+        """The items of all processes in the first one, only their own in the others."""
+        if self.size == 1:
+            return items
+        from torch import distributed
+
+        everyone: list[list[_T]] | None = [[] for _ in range(self.size)] if self.first else None
+        distributed.gather_object(items, everyone)
+        return [item for part in everyone for item in part] if everyone else items
+
+    def leave(self) -> None:
+        """Part in peace; to be called when nothing is left to be said."""
+        if self.size > 1:
+            from torch import distributed
+
+            distributed.destroy_process_group()
+
+    def _broadcast(self, box: list[Any]) -> None:
+        from torch import distributed
+
+        distributed.broadcast_object_list(box, src=0)
