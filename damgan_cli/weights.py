@@ -22,7 +22,6 @@ from damgan_cli.weights_format import (
     CARD_FILE,
     CONFIG_FILE,
     FORMAT_VERSION,
-    SCHEMA,
     TENSOR_FILE,
     CorruptWeightsError,
     check_digest,
@@ -245,7 +244,7 @@ def annotate_weights(
     info = read_config(folder, str(folder))
     info |= {"architecture": ARCHITECTURE, "architecture_version": ARCHITECTURE_VERSION}
     info |= {key: value for key, value in (("license", license), ("datasets", datasets)) if value}
-    malformed = mismatch(info, SCHEMA)
+    malformed = mismatch(info)
     if malformed:
         raise WeightsError(
             f"That cannot be recorded: {malformed}.",

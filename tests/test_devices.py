@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from damgan_cli.errors import DeviceError
 from damgan_cli.devices import choose_device, choose_dtype
+from damgan_cli.errors import DeviceError
 
 
 def test_cpu_and_auto():

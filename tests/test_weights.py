@@ -110,7 +110,7 @@ def edit(folder, **changes):
         (lambda f: edit(f, format_version=99), "format version 99"),
         (lambda f: edit(f, generator={**SMALL.to_dict(), "dam_channels": [4, 4, 4, 8]}), "do not fit"),
         (lambda f: edit(f, generator={**SMALL.to_dict(), "dam_dilations": [2, 2]}), "do not fit"),
-        (lambda f: edit(f, generator=None), "generator is null, not object"),
+        (lambda f: edit(f, generator=None), "generator: None is not of type"),
     ],
 )
 def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message):
@@ -127,9 +127,9 @@ def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message)
             lambda f: edit(f, generator={**SMALL.to_dict(), "coarse_channels": [60000] * 3}),
             "parameters instead",
         ),
-        (lambda f: edit(f, architecture="lama"), "architecture is"),
-        (lambda f: edit(f, license=["mit"]), "license is"),
-        (lambda f: edit(f, sha256="x"), "sha256 is"),
+        (lambda f: edit(f, architecture="lama"), "architecture: "),
+        (lambda f: edit(f, license=["mit"]), "license: "),
+        (lambda f: edit(f, sha256="x"), "sha256: "),
     ],
 )
 def test_no_claim_costs_memory_and_no_field_is_of_another_type(folder, damage, message):
@@ -159,7 +159,7 @@ def test_files_of_the_first_version_load(tmp_path):
 @pytest.mark.parametrize(
     "config", [GeneratorConfig(), SMALL, GeneratorConfig((3, 5, 7), (), (2, 9, 4, 6), (1, 2))]
 )
-def test_parameters_are_counted_without_building_the_generator(config):
+def test_parameters_are_counted_without_memory_for_them(config):
     parameters = sum(p.numel() for p in Generator(config).parameters())
     assert parameter_count(config.to_dict()) == parameters
 
@@ -173,21 +173,17 @@ CHANGES = {
 }  # fmt: skip
 
 
-def test_schema_says_what_the_validator_says(folder):
+def test_schema_refuses_each_kind_of_nonsense(folder):
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    validator = jsonschema.Draft202012Validator(SCHEMA)
     good = json.loads((folder / "config.json").read_text()) | FIRST_VERSION
     good |= {"license": "cc-by-nc-4.0", "datasets": ["lab/faces"]}
-    cases = [good, [], {}, None]
-    cases += [{**good, key: value} for key, value in CHANGES.items()]
-    cases += [{k: v for k, v in good.items() if k != key} for key in good]
+    assert mismatch(good) is None
+    bad = [[], {}, None, *({**good, key: value} for key, value in CHANGES.items())]
+    bad += [{k: v for k, v in good.items() if k != key} for key in SCHEMA["required"]]
     widths = ([4, 4], [4, 4, 4, 4], [4, 4, 0], [4, 4, 1.5], [4, 4, "4"], [4, 4, True], "4", [4, 4, 70000])
-    cases += [{**good, "generator": {**good["generator"], "coarse_channels": value}} for value in widths]
-    cases += [{**good, "generator": {**good["generator"], "more": 1}}]
-    verdicts = [mismatch(case, SCHEMA) for case in cases]
-    assert [verdict is None for verdict in verdicts] == [validator.is_valid(case) for case in cases]
-    assert verdicts[0] is None
-    assert sum(verdict is not None for verdict in verdicts) > len(CHANGES) + len(widths)
+    bad += [{**good, "generator": {**good["generator"], "coarse_channels": value}} for value in widths]
+    bad += [{**good, "generator": {**good["generator"], "more": 1}}]
+    assert [case for case in bad if mismatch(case) is None] == []
 
 
 def test_every_entry_of_the_schema_is_documented():
