@@ -108,7 +108,7 @@ def _folder_rate(
 ) -> float:
     """Images/s of a folder run over ``count`` photos, reading JPEG and writing PNG."""
     from damgan_cli.images.files import write_png
-    from damgan_cli.inpainting.folder import MaskOptions, fill_photos
+    from damgan_cli.inpainting.folder import Options, fill_photos
     from damgan_cli.inpainting.jobs import Job
 
     with tempfile.TemporaryDirectory() as name:
@@ -123,7 +123,7 @@ def _folder_rate(
             output = root / "out" / f"{number:06}.png"
             jobs.append(Job(output.name, source, source.with_suffix(".png"), output, None, size))
         start = time.perf_counter()
-        for result in fill_photos(jobs, inpainter, MaskOptions()):
+        for result in fill_photos(jobs, inpainter, Options()):
             if result.error:
                 raise RuntimeError(result.error)
         return count / (time.perf_counter() - start)

@@ -18,7 +18,7 @@ from damgan_cli.weights import DEFAULT_WEIGHTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from damgan_cli.inpainting.folder import MaskOptions, Result
+    from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.jobs import Job, Plan
     from damgan_cli.inpainting.world import World
@@ -87,6 +87,16 @@ def inpaint(
             show_default=False,
         ),
     ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "--quality",
+            min=1,
+            max=100,
+            help="Of JPEG and WebP. By default a JPEG is coded as its source was, else at 95.",
+            show_default=False,
+        ),
+    ] = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -139,11 +149,11 @@ def inpaint(
             _list_plan(plan, as_json=as_json, quiet=quiet)
         world.leave()
         return
-    from damgan_cli.inpainting.folder import MaskOptions
+    from damgan_cli.inpainting.folder import Options
 
     if world.first:  # the others do not write before it has loaded the model
         remove_strays(plan.folders)
-    options = MaskOptions(invert_mask, dilate)
+    options = Options(invert_mask, dilate, quality)
     results: list[Result] = []
     model = _NO_MODEL
     code = ExitCode.OK
@@ -192,7 +202,7 @@ def _load_after_the_first(world: World, load: Callable[[], Inpainter]) -> Inpain
 
 def _load_inpainter(
     plan: Plan,
-    options: MaskOptions,
+    options: Options,
     weights: str,
     device: str,
     dtype: str,
@@ -212,7 +222,7 @@ def _load_inpainter(
 
 
 def _run(
-    jobs: list[Job], inpainter: Inpainter, options: MaskOptions, results: list[Result], *, quiet: bool
+    jobs: list[Job], inpainter: Inpainter, options: Options, results: list[Result], *, quiet: bool
 ) -> None:
     from damgan_cli.inpainting.folder import fill_photos
 

@@ -36,9 +36,10 @@ MODES = {  # what each format can hold without loss, by Pillow mode; 16-bit ones
 }
 
 
-def encode(photo: Photo, form: str, path: Path) -> bytes:
+def encode(photo: Photo, form: str, path: Path, quality: int | None = None) -> bytes:
     """The bytes of ``photo`` as a file of format ``form``; ``path`` serves the messages.
 
+    ``quality`` is that of JPEG and WebP, see `photo.write_photo`.
     Raises ImageFileError if ``form`` would lose transparency; Pillow's errors come through.
     """
     decoded, info = photo.decoded, dict(photo.info)
@@ -74,10 +75,15 @@ def encode(photo: Photo, form: str, path: Path) -> bytes:
         if xmp := options.pop("xmp", None):  # only Pillow 11 writes it by itself
             segments.append((b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0" + xmp))
         options["extra"] = b"".join(mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments)
-        options.update(quality=JPEG_QUALITY, subsampling=0)
+        if quality is None and info.get("qtables") and image.mode == decoded.image.mode:
+            # coded as before, blocks away from the hole come out as they were, nearly all to the bit
+            options.update({key: info[key] for key in ("qtables", "subsampling", "progressive")})
+        else:
+            options.update(quality=quality or JPEG_QUALITY, subsampling=0)
     elif form == "WEBP":
         # exact: colours under transparent pixels are known pixels too
-        options.update(lossless=photo.lossless, quality=100 if photo.lossless else JPEG_QUALITY, exact=True)
+        lossless = photo.lossless and quality is None
+        options.update(lossless=lossless, quality=100 if lossless else quality or JPEG_QUALITY, exact=True)
     buffer = BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()

@@ -6,7 +6,8 @@ The rules (DESIGN §3, "Known pixels are sacred"):
 - Masks and fills are in *displayed* orientation. The stored orientation and its tag stay in the output,
   except where that is of another file format: there pixels are turned upright and the tag is set to 1.
 - Alpha is kept, also under the hole, unless the caller asks for an opaque fill.
-- A palette photo keeps its palette: its fill is dithered to the opaque colours at hand.
+- A palette photo keeps its palette, as new colours would change its mode or its known colours: the fill is
+  dithered to the opaque colours at hand. PNG may drop entries that no pixel uses; no colour changes.
 - Gray takes the fill's luma, 16 bits take it scaled by 257, CMYK by its ICC profile (or naively without).
 - EXIF, ICC profile, XMP, DPI, PNG text and the like are kept. The EXIF *thumbnail* is cut: it would still
   show what was removed.
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.atomic import write_atomically
@@ -51,7 +53,7 @@ class Photo:
     path: Path
     decoded: Decoded
     info: dict[str, Any]
-    """Metadata beside EXIF, as Pillow names it: icc_profile, dpi, xmp, comment, ..."""
+    """Metadata beside EXIF and the coding of a JPEG, in Pillow's names: icc_profile, dpi, qtables, ..."""
     extra: list[tuple[bytes, bytes]]
     """Further metadata of the same format, byte for byte: PNG chunks, or JPEG's APP13 segments (IPTC)."""
     lossless: bool
@@ -112,6 +114,7 @@ def read_photo(path: Path) -> Photo:
     if decoded.format == "PNG":
         extra = png_metadata(decoded.data)
     elif decoded.format == "JPEG":
+        info |= _jpeg_coding(image)
         extra = [(b"\xff\xed", data) for name, data in image.applist if name == "APP13"]  # type: ignore[attr-defined]
     elif decoded.format == "TIFF":
         info["compression"] = image.info.get("compression")
@@ -130,6 +133,18 @@ def read_photo(path: Path) -> Photo:
             )
         decoded = replace(decoded, image=image)
     return Photo(path, decoded, info, extra, lossless)
+
+
+def _jpeg_coding(image: Image.Image) -> dict[str, Any]:
+    """How a JPEG was coded, as Pillow's options for coding one in the same way; empty if Pillow cannot."""
+    sampling = get_sampling(image)
+    if image.mode not in {"L", "RGB"} or (image.mode == "RGB" and sampling < 0):
+        return {}  # CMYK, or chroma sampled in a way that Pillow does not write
+    if image.info.get("adobe_transform") == 0:
+        return {}  # tables for RGB, while Pillow would apply them to luma and chroma
+    tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined]
+    progressive = bool(image.info.get("progressive"))
+    return {"qtables": tables, "subsampling": max(sampling, 0), "progressive": progressive}
 
 
 def photo_of(image: Any) -> Photo:
@@ -175,17 +190,19 @@ def output_format(photo: Photo, path: Path) -> str:
     return EXTENSIONS[suffix]
 
 
-def write_photo(photo: Photo, path: Path) -> None:
+def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
     """Write ``photo`` with its metadata to ``path``, atomically, in the format of `output_format`.
 
-    JPEG is written at quality 95 without chroma subsampling; WebP without loss if the source had none. A
-    format that cannot hold the photo's mode gets the nearest it can hold. Raises ImageFileError if
-    transparency would be lost, or if the file cannot be written.
+    A JPEG from a JPEG is coded with the source's own quantisation tables and chroma subsampling, so that
+    blocks away from the hole stay as they were; any other at quality 95 without subsampling. WebP is written
+    without loss if the source had none. ``quality`` (1-100) overrules this for JPEG and WebP. A format that
+    cannot hold the photo's mode gets the nearest it can hold. Raises ImageFileError if transparency would be
+    lost, or if the file cannot be written.
     """
     path = Path(path)
     form = output_format(photo, path)
     try:
-        data = encode(photo, form, path)
+        data = encode(photo, form, path, quality)
     except (OSError, ValueError, struct.error, OverflowError) as problem:
         raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
     write_atomically(path, data)

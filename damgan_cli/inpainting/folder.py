@@ -28,12 +28,14 @@ _PIXELS_AT_ONCE = 16_000_000  # photos held in memory for one batch; a bigger ph
 
 
 @dataclass(frozen=True)
-class MaskOptions:
-    """How masks are read."""
+class Options:
+    """How masks are read and photos written."""
 
     invert: bool = False
     dilate: int = 0
     """How far (px) the hole grows."""
+    quality: int | None = None
+    """Of JPEG and WebP, 1-100; None keeps the source's."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class _Loaded:
     seconds: float
 
 
-def load(job: Job, options: MaskOptions, read: Callable[..., NDArray[np.bool_]] = read_mask) -> _Loaded:
+def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = read_mask) -> _Loaded:
     """Read a job's photo and mask (by ``read``). Raises ImageFileError and MaskError."""
     start = time.perf_counter()
     photo = read_photo(job.photo)
@@ -76,7 +78,7 @@ def load(job: Job, options: MaskOptions, read: Callable[..., NDArray[np.bool_]] 
     return _Loaded(job, photo, rgb, hole, time.perf_counter() - start)
 
 
-def fill_photos(jobs: list[Job], inpainter: Inpainter, options: MaskOptions) -> Generator[Result]:
+def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
     """Do ``jobs``, yielding each one's result once its files are written.
 
     What fails is a result too and does not stop the others. Leaving early (Ctrl-C) lets files that are being
@@ -99,7 +101,7 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: MaskOptions) -> 
             yield from (future.result() for future in saving)
             yield from (item for item in loaded if isinstance(item, Result))
             yield from results
-            saving = [pool.submit(_try_save, item, fill, seconds) for item, fill, seconds in fills]
+            saving = [pool.submit(_try_save, item, fill, seconds, options) for item, fill, seconds in fills]
         yield from (future.result() for future in saving)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -137,23 +139,23 @@ def _fill(
     return [], [(item, fill, share) for item, fill in zip(items, fills, strict=True)]
 
 
-def _try_load(job: Job, options: MaskOptions, read: Callable[..., NDArray[np.bool_]]) -> _Loaded | Result:
+def _try_load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]]) -> _Loaded | Result:
     try:
         return load(job, options, read)
     except Exception as problem:  # noqa: BLE001  # see _fill
         return _failed(job, problem)
 
 
-def _try_save(item: _Loaded, fill: Fill, seconds: float) -> Result:
+def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Result:
     start = time.perf_counter()
     job, photo, hole = item.job, item.photo, item.hole
     try:
         if hole.any():
-            write_photo(photo.filled(fill.rgb, hole, opaque=job.mask is None), job.output)
+            write_photo(photo.filled(fill.rgb, hole, opaque=job.mask is None), job.output, options.quality)
         elif output_format(photo, job.output) == photo.format:
             write_atomically(job.output, photo.decoded.data)
         else:
-            write_photo(photo, job.output)
+            write_photo(photo, job.output, options.quality)
         if job.attention is not None:
             write_png(job.attention, np.rint(fill.attention * 255).astype(np.uint8))
     except Exception as problem:  # noqa: BLE001  # see _fill

@@ -280,16 +280,43 @@ def test_mask_and_fill_are_in_displayed_orientation(suffix, orientation, tmp_pat
 
 
 # ------------------------------------------------------------------------------------------ formats
-def test_jpeg_is_written_at_95_without_subsampling(tmp_path):
-    Image.fromarray(noise(3)).save(tmp_path / "a.jpg", quality=60)
-    fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg")
-    with Image.open(tmp_path / "b.jpg") as after:
-        Image.fromarray(noise(3)).save(tmp_path / "q95.jpg", quality=95)
-        assert after.quantization == Image.open(tmp_path / "q95.jpg").quantization
-        assert after.layer[0][1:3] == (1, 1)
-    Image.fromarray(noise(1)).save(tmp_path / "gray.jpg")
+def test_jpeg_keeps_the_coding_of_its_source(tmp_path):
+    smooth = cv2.GaussianBlur(noise(3, size=(160, 200)), (0, 0), 3)
+    hole = np.zeros((160, 200), bool)
+    hole[60:90, 80:130] = True
+    far = cv2.dilate(hole.astype(np.uint8), np.ones((65, 65))) == 0
+    fill = np.full((160, 200, 3), 90, np.uint8)
+    for quality, sampling, progressive in ((60, 2, False), (85, 1, True), (92, 0, False)):
+        coding = {"quality": quality, "subsampling": sampling, "progressive": progressive}
+        Image.fromarray(smooth).save(tmp_path / "a.jpg", **coding)
+        photo = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg", fill, hole)
+        with Image.open(tmp_path / "a.jpg") as before, Image.open(tmp_path / "b.jpg") as after:
+            assert after.quantization == before.quantization
+            assert after.layer == before.layer
+            assert bool(after.info.get("progressive")) == progressive
+        change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - photo.rgb)[far]
+        assert (change == 0).mean() > 0.9
+        assert change.mean() < 0.15
+    write_photo(photo, tmp_path / "small.jpg", quality=30)
+    assert (tmp_path / "small.jpg").stat().st_size < (tmp_path / "a.jpg").stat().st_size / 2
+
+
+def test_other_jpegs_are_written_at_95_without_subsampling(tmp_path):
+    Image.fromarray(noise(3)).save(tmp_path / "q95.jpg", quality=95, subsampling=0)
+    tables = Image.open(tmp_path / "q95.jpg").quantization
+    Image.fromarray(noise(3)).save(tmp_path / "a.png")
+    Image.fromarray(noise(3)).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=60)
+    Image.fromarray(noise(3)).save(tmp_path / "rgb.jpg", quality=60, keep_rgb=True)
+    for name in ("a.png", "cmyk.jpg", "rgb.jpg"):
+        fill_file(tmp_path / name, tmp_path / "b.jpg")
+        with Image.open(tmp_path / "b.jpg") as after:
+            assert after.quantization[0] == tables[0]
+            assert after.layer[0][1:3] == (1, 1)
+    Image.fromarray(noise(1)).save(tmp_path / "gray.jpg", quality=50)
     fill_file(tmp_path / "gray.jpg", tmp_path / "gray2.jpg")
-    assert Image.open(tmp_path / "gray2.jpg").mode == "L"
+    with Image.open(tmp_path / "gray.jpg") as before, Image.open(tmp_path / "gray2.jpg") as after:
+        assert after.mode == "L"
+        assert after.quantization == before.quantization
 
 
 def test_webp_stays_lossy_if_it_was(tmp_path):

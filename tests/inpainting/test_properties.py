@@ -15,7 +15,7 @@ from PIL import Image
 
 from damgan_cli.images.decode import ORIENTATION, displayed_size, store
 from damgan_cli.images.files import write_png
-from damgan_cli.inpainting.folder import MaskOptions, fill_photos
+from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.inpainting.jobs import Job
 from tests.images.photo_kinds import LOSSLESS, mode_of, noise, stored_pixels
@@ -61,9 +61,7 @@ def test_files_of_every_kind(data, tiny_weights):
     tags = Image.Exif()
     tags[ORIENTATION] = orientation
     hole = data.draw(holes(size[::-1] if orientation >= 5 else size), "hole")
-    options = MaskOptions(
-        data.draw(st.booleans(), "invert"), data.draw(st.sampled_from([0, 0, 1, 4]), "dilate")
-    )
+    options = Options(data.draw(st.booleans(), "invert"), data.draw(st.sampled_from([0, 0, 1, 4]), "dilate"))
     dtype = data.draw(st.sampled_from(["float32", "bfloat16"]), "dtype")
     inpainter = Inpainter(tiny_weights, device="cpu", dtype=dtype, batch_size=data.draw(st.integers(1, 9)))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
