@@ -52,8 +52,8 @@ def evaluate(
         str,
         typer.Option(
             "--ssim",
-            metavar="gaussian-valid|skimage-uniform7|edgeconnect-gray51",
-            help="Definition of SSIM; published tables differ.",
+            metavar="NAME",
+            help="Its definition, gaussian-valid, skimage-uniform7 or edgeconnect-gray51: papers differ.",
         ),
     ] = "gaussian-valid",
     feature_weights: Annotated[
@@ -123,10 +123,11 @@ def evaluate(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and errors only.")] = False,
 ) -> None:
-    """Score inpainted photos against the originals: PSNR, SSIM and L1, as defined below the table.
+    """Score inpainted photos against the originals.
 
-    Several RESULTS are ranked and compared image by image. Or fill the photos of a folder under the holes of
-    a protocol and score that, beside OpenCV's Telea and Navier-Stokes.
+    PSNR, SSIM, L1 and more, as defined below the table; several RESULTS are
+    ranked and compared image by image. Or fill photos under the holes of a
+    protocol and score that, beside OpenCV's Telea and Navier-Stokes.
 
     \b
     [bold]Examples[/]

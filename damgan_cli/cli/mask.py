@@ -109,8 +109,9 @@ def mask(
 ) -> None:
     """Make masks: white is the hole, black is kept.
 
-    Strokes and boxes scale with the image: masks of 128 and 1024 pixels look alike. Kind, seed, size,
-    achieved hole ratio and a checksum of every mask are recorded in OUT/manifest.csv.
+    Strokes and boxes scale with the image: masks of 128 and 1024 px look alike.
+    Kind, seed, size, achieved hole ratio and checksum of each are recorded in
+    OUT/manifest.csv.
 
     \b
     [bold]Examples[/]
