@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich import box
@@ -71,7 +72,7 @@ class Row:
         both = mean_scores(self.scores) | self.totals
         return {metric: both[metric] for metric in METRICS if metric in both}
 
-    @property
+    @cached_property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """95 % confidence interval of each mean, where there are two finite values or more."""
         limits = {metric: interval(_finite(self.scores, metric)) for metric in METRICS}
