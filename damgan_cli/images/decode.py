@@ -288,7 +288,8 @@ def rgb_pixels(decoded: Decoded, path: Path) -> NDArray[np.uint8]:
         return np.asarray(convert_cmyk(decoded.image, "RGB", decoded.image.info.get("icc_profile")))
     if decoded.image.mode == "P":  # by way of RGBA, or Pillow warns that alpha is lost
         return np.asarray(decoded.image.convert("RGBA").convert("RGB"))
-    return np.asarray(decoded.image.convert("RGB"))
+    image = decoded.image
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def convert_cmyk(image: Image.Image, mode: str, profile: bytes | None) -> Image.Image:

@@ -92,11 +92,21 @@ class Photo:
         """
         hole = store(hole, self.decoded.orientation)
         fill = store(fill, self.decoded.orientation)
-        if self.decoded.deep is not None:
-            deep = _fill_deep(self.decoded.deep, fill, hole, opaque=opaque)
-            return replace(self, decoded=replace(self.decoded, deep=deep))
-        image = _fill_image(self.decoded.image, fill, hole, self.info.get("icc_profile"), opaque=opaque)
-        return replace(self, decoded=replace(self.decoded, image=image))
+        decoded = self.decoded
+        if not hole.any():
+            return self
+        box = bounding_box(hole)  # a small hole in a huge photo must not cost much
+        hole, fill = hole[box], np.ascontiguousarray(fill[box])
+        if decoded.deep is not None:
+            deep = decoded.deep.copy()
+            deep[box] = _fill_deep(deep[box], fill, hole, opaque=opaque)
+            return replace(self, decoded=replace(decoded, deep=deep))
+        image = decoded.image.copy()
+        image.info = {key: image.info[key] for key in ("transparency",) if key in image.info}
+        piece = decoded.image.crop((box[1].start, box[0].start, box[1].stop, box[0].stop))
+        piece = _fill_image(piece, fill, hole, self.info.get("icc_profile"), opaque=opaque)
+        image.paste(piece, (box[1].start, box[0].start))
+        return replace(self, decoded=replace(decoded, image=image))
 
 
 def read_photo(path: Path) -> Photo:
@@ -209,6 +219,14 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
 
 
 # ------------------------------------------------------------------------------------------ filling
+def bounding_box(hole: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around the True pixels of (H, W); there must be some."""
+    rows = np.flatnonzero(hole.any(1))
+    band = slice(int(rows[0]), int(rows[-1]) + 1)
+    columns = np.flatnonzero(hole[band].any(0))
+    return band, slice(int(columns[0]), int(columns[-1]) + 1)
+
+
 def _fill_deep(
     deep: NDArray[np.uint16], fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool
 ) -> NDArray[np.uint16]:

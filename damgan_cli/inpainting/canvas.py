@@ -31,6 +31,7 @@ TILE = 512
 """Longest side (px) of what goes through the model in one piece."""
 OVERLAP = 128
 """How far (px) neighbouring tiles overlap; their fills are blended there."""
+_BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
 
@@ -86,23 +87,63 @@ def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> list[Canvas]:
     if max(height, width) <= NATIVE:
         box = (slice(0, height), slice(0, width))
         return [Canvas(box, hole, _blanked(rgb, hole), hole)]
-    depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return [canvas for region, mine in _regions(hole) for canvas in _canvases(rgb, hole, region, mine)]
+
+
+def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
+    """Where the hole is, so that what follows costs as much as the hole and not as much as the photo.
+
+    Yields boxes of the photo, with known pixels around, and in each the hole pixels that belong to it: those
+    of parts that come closer than a block to each other.
+    """
+    height, width = hole.shape
+    blocks = np.zeros([-(-side // _BLOCK) for side in hole.shape], np.uint8)
+    rows = np.flatnonzero(hole.any(1)) // _BLOCK
+    for row in range(rows[0], rows[-1] + 1):
+        touched = hole[_BLOCK * row : _BLOCK * (row + 1)].any(0)
+        blocks[row] = np.logical_or.reduceat(touched, np.arange(0, width, _BLOCK))
+    near = cv2.dilate(blocks, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near)
+    for label in range(1, count):
+        x, y, w, h = (int(value) for value in stats[label, :4])
+        box = (
+            slice(_BLOCK * y, min(_BLOCK * (y + h), height)),
+            slice(_BLOCK * x, min(_BLOCK * (x + w), width)),
+        )
+        own = labels[y : y + h, x : x + w] == label
+        mine = own.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+        part = hole[box]
+        yield box, part & mine[: part.shape[0], : part.shape[1]]
+
+
+def _canvases(
+    rgb: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    region: tuple[slice, slice],
+    mine: NDArray[np.bool_],
+) -> Iterator[Canvas]:
+    height, width = hole.shape
+    y0, x0 = region[0].start, region[1].start
+    depth = cv2.distanceTransform(hole[region].astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     kernel = np.ones((2 * _MERGE + 1, 2 * _MERGE + 1), np.uint8)
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(hole.astype(np.uint8), kernel))
-    canvases = []
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mine.astype(np.uint8), kernel))
     for label in range(1, count):
         x, y, w, h = (int(value) for value in stats[label, :4])
         around = (slice(y, y + h), slice(x, x + w))
-        own = (parts[around] == label) & hole[around]
+        own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
         rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
         scale = min(1.0, REACH / deepest)
-        top, bottom, canvas_height = _extent(y + rows[0], y + rows[-1] + 1, height, scale)
-        left, right, canvas_width = _extent(x + columns[0], x + columns[-1] + 1, width, scale)
+        first_row, last_row = y0 + y + int(rows[0]), y0 + y + int(rows[-1])
+        first_column, last_column = x0 + x + int(columns[0]), x0 + x + int(columns[-1])
+        top, bottom, canvas_height = _extent(first_row, last_row + 1, height, scale)
+        left, right, canvas_width = _extent(first_column, last_column + 1, width, scale)
         box = (slice(top, bottom), slice(left, right))
-        part = (parts[box] == label) & hole[box]
-        canvases.append(Canvas(box, part, *_reduced(rgb[box], hole[box], (canvas_height, canvas_width))))
-    return canvases
+        part = np.zeros((bottom - top, right - left), bool)
+        part[first_row - top : last_row + 1 - top, first_column - left : last_column + 1 - left] = own[
+            rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1
+        ]
+        yield Canvas(box, part, *_reduced(rgb[box], hole[box], (canvas_height, canvas_width)))
 
 
 def _extent(start: int, stop: int, limit: int, scale: float) -> tuple[int, int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,17 @@ def test_neighbouring_tiles_blend_without_a_step():
     steps = np.abs(np.diff(result[115, 5:1495, 0].astype(int)))
     assert steps.max() <= 255 / OVERLAP * 2 + 1
     assert steps.sum() > 255
+
+
+def test_a_small_hole_in_a_huge_photo_costs_what_the_hole_costs():
+    shape = (4000, 6000)
+    hole = hole_with(shape, (3900, 3960, 70, 130))
+    rgb = np.broadcast_to(np.uint8(7), (*shape, 3))
+    tracemalloc.start()
+    (canvas,) = plan(rgb, hole)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000  # bytes; one array of the photo's size would be 24 million
+    (alone,) = plan(rgb[3600:, :400], hole[3600:, :400])
+    assert np.array_equal(canvas.image, alone.image)
+    assert np.array_equal(canvas.part, alone.part)
