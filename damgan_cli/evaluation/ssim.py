@@ -14,6 +14,8 @@ import numpy as np
 from damgan_cli.errors import ImageFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Image = NDArray[np.uint8]
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SSIM = "gaussian-valid"
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_BAND = 64
 _COMMON = "8-bit, K1 0.01, K2 0.03, data range 255, windows wholly inside the image only, mean over pixels"
 _LUMA = (0.2125, 0.7154, 0.0721)  # of scikit-image's rgb2gray
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -86,15 +89,16 @@ def ssim_map(result: Image, truth: Image, kind: str = DEFAULT_SSIM) -> Plane:
             "Score larger images.",
         )
     total: Plane = np.zeros((height - 2 * chosen.crop, width - 2 * chosen.crop))
-    channels = 1 if chosen.gray else truth.shape[2]
-    for channel in range(channels):  # one by one, which keeps the memory of large photos in bounds
-        if chosen.gray:
-            x, y = (image.astype(np.float64) @ np.array(_LUMA) for image in (result, truth))
-        else:
-            x, y = (image[:, :, channel].astype(np.float64) for image in (result, truth))
-        luminance, structure = _parts(x, y, chosen)
-        total += luminance * structure
-    return np.asarray(total / channels)
+    planes: list[Sequence[NDArray[Any]]] = [
+        [image @ np.array(_LUMA)] if chosen.gray else cv2.split(image) for image in (result, truth)
+    ]
+    for x, y in zip(*planes, strict=True):
+        # Bands of rows keep large photos' memory in bounds, and small ones' in the processor's cache.
+        for top in range(0, len(total), _BAND):
+            rows = slice(top, top + _BAND + 2 * chosen.crop)
+            luminance, structure = _parts(x[rows].astype(np.float64), y[rows].astype(np.float64), chosen)
+            total[top : top + _BAND] += luminance * structure
+    return np.asarray(total / len(planes[0]))
 
 
 def mean_ssim(similarity: Plane, mask: NDArray[Any] | None, kind: str = DEFAULT_SSIM) -> float:
