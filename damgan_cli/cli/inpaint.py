@@ -124,7 +124,7 @@ def inpaint(
     [bold]Examples[/]
       damgan inpaint photo.jpg --mask mask.png
       damgan inpaint photos --mask masks -o filled
-      damgan inpaint cutout.png --mask alpha -o whole.png --weights scenes
+      damgan inpaint cutout.png --mask alpha -o whole.png
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
     from damgan_cli.images.atomic import remove_strays
