@@ -422,6 +422,8 @@ def test_ctrl_c_in_a_real_run(tree, tiny_weights, tmp_path):
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell that runs the tests in the background has them ignore SIGINT, which children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/*.png")) and time.monotonic() < deadline:
