@@ -150,6 +150,8 @@ class Generator(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
+        if self.coarse_stage.stem.weight.is_meta:
+            return  # no values to set, and trying to loads torch's compiler, a second of start-up
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=LEAK)
