@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from damgan_cli.errors import DamganError, MaskError
 from damgan_cli.images.files import read_mask, write_atomically, write_png
+from damgan_cli.images.mask_sources import grown
 from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
             f"The mask is {hole.shape[1]}x{hole.shape[0]}, but its photo {rgb.shape[1]}x{rgb.shape[0]}.",
             "Both must have the same width and height.",
         )
-    if options.dilate and hole.any():
-        distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        hole = np.less_equal(distance, options.dilate)
-    return _Loaded(job, photo, rgb, hole, time.perf_counter() - start)
+    return _Loaded(job, photo, rgb, grown(hole, options.dilate), time.perf_counter() - start)
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
