@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import DamganError, ExitCode, ImageFileError, MaskError
+from damgan_cli.errors import DamganError, ExitCode, MaskError
 
 if TYPE_CHECKING:
     from damgan_cli.images.mask_files import Job, Settings
 
 _MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
-_SHOWN = 10
 
 
 def mask(
@@ -144,6 +142,7 @@ def mask(
       contract MASKS          masks shrunk by --dilate pixels
     """  # noqa: D301
     from damgan_cli.images.mask_files import MANIFEST, VERSION, Record, Settings, make_files, write_manifest
+    from damgan_cli.images.mask_jobs import jobs_from, jobs_like, numbered_jobs, refuse_existing
     from damgan_cli.images.mask_sources import SOURCE_KINDS
     from damgan_cli.images.masks import Boxes
 
@@ -155,7 +154,7 @@ def mask(
         for option, given in {"--size": size, "--like": like, "--count": count, "--ratio": ratio}.items():
             if given is not None:
                 raise MaskError(f"{option} does not go with {kinds[0]}.", "Its masks are as the files are.")
-        jobs = _jobs_from(kinds[0], kinds[1:], out, single)
+        jobs = jobs_from(kinds[0], kinds[1:], out, single)
         options = _source_options(kinds[0], color, tolerance, dilate, invert_mask)
         settings = Settings(source_options=options)
     else:
@@ -168,7 +167,7 @@ def mask(
         limits = _parse_range("--ratio", ratio, "hole ratios", 0, 1) if ratio is not None else None
         settings = Settings(seed, limits, boxes)
         if like is None:
-            jobs = _numbered_jobs(kinds, out, single, size, count or 1)
+            jobs = numbered_jobs(kinds, out, single, _parse_size(size or "256"), count or 1)
         else:
             if size is not None or count is not None:
                 raise MaskError(
@@ -176,7 +175,7 @@ def mask(
                     "cannot be given too.",
                     "Leave one of the two out.",
                 )
-            jobs = _jobs_like(kinds, out, single, like, failed)
+            jobs = jobs_like(kinds, out, single, like, failed)
         _try_kinds(kinds, jobs, settings)
     root = out.parent if single else out
     manifest = None if single else out / MANIFEST
@@ -185,7 +184,7 @@ def mask(
             f"The preview {preview} must be a .png outside of {root}.",
             "Inside, it would count as one of the masks.",
         )
-    _refuse_existing([job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite)
+    refuse_existing([job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite)
 
     records: list[Record] = []
     with console.warnings_on_stderr(), console.progress(quiet=quiet) as progress:
@@ -290,121 +289,3 @@ def _source_options(
         "dilate": dilate or 0,
         "invert": invert,
     }
-
-
-def _jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job]:
-    """One job per file of a folder, or per pair of files of two folders."""
-    from damgan_cli.images.files import list_images
-    from damgan_cli.images.mask_files import Job
-    from damgan_cli.images.pairing import pair_by_relative_path
-
-    roots = [Path(place) for place in places]
-    wanted = 2 if kind == "from-diff" else 1
-    if len(roots) != wanted:
-        raise MaskError(
-            f"{kind} takes {wanted} file{'s' * (wanted - 1)} or folder{'s' * (wanted - 1)}, "
-            f"but {len(roots)} were given.",
-            "See the examples in --help.",
-        )
-    for root in roots:
-        if not root.exists():
-            raise ImageFileError(f"{root} does not exist.")
-    if len({root.is_dir() for root in roots}) > 1:
-        raise ImageFileError(
-            f"Of {places[0]} and {places[1]} one is a file and one a folder.", "Give two of the same."
-        )
-    if not roots[0].is_dir():
-        target = out if single else out / f"{roots[-1].stem}.png"
-        _refuse_sources([target], roots, out)
-        return [Job(target, kind, sources=tuple(roots))]
-    if single:
-        raise MaskError(
-            f"Masks from the folder {roots[0]} do not fit into the one file {out}.", "Give a folder with -o."
-        )
-    named: list[tuple[str, tuple[Path, ...]]]
-    if wanted == 2:
-        pairs = pair_by_relative_path(roots[0], roots[1], "photos before", "photos after")
-        named = [(pair.name, (pair.left, pair.right)) for pair in pairs]
-    else:
-        files = list_images(roots[0])
-        if not files:
-            raise ImageFileError(f"There are no images in {roots[0]}.")
-        named = [(file.relative_to(roots[0]).with_suffix("").as_posix(), (file,)) for file in files]
-    jobs = [Job(out / f"{name}.png", kind, sources=files) for name, files in named]
-    _refuse_twins([job.path for job in jobs])
-    _refuse_sources([job.path for job in jobs], [file for _, files in named for file in files], out)
-    return jobs
-
-
-def _numbered_jobs(kinds: list[str], out: Path, single: bool, size: str | None, count: int) -> list[Job]:
-    from damgan_cli.images.mask_files import Job
-
-    width, height = _parse_size(size or "256")
-    if single and count > 1:
-        raise MaskError(f"{count} masks do not fit into the one file {out}.", "Give a folder with -o.")
-    if single:
-        return [Job(out, kinds[0], 0, width, height)]
-    digits = max(5, len(str(count - 1)))
-    return [Job(out / f"{i:0{digits}}.png", kinds[i % len(kinds)], i, width, height) for i in range(count)]
-
-
-def _jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dict[str, str]) -> list[Job]:
-    """One job per photo; photos that cannot be read are noted in ``failed`` and keep their index."""
-    from damgan_cli.images.files import displayed_size, list_images
-    from damgan_cli.images.mask_files import Job
-
-    root = like if like.is_dir() else like.parent
-    photos = list_images(like) if like.is_dir() else [like]
-    if not photos:
-        raise ImageFileError(
-            f"There are no photos in {like}.", "Give --like a folder with photos, or a photo."
-        )
-    if single and like.is_dir():
-        raise MaskError(
-            f"Masks for the folder {like} do not fit into the one file {out}.", "Give a folder with -o."
-        )
-    targets = [out if single else out / photo.relative_to(root).with_suffix(".png") for photo in photos]
-    _refuse_twins(targets)
-    _refuse_sources(targets, photos, out)
-    jobs = []
-    for index, (photo, target) in enumerate(zip(photos, targets, strict=True)):
-        try:
-            width, height = displayed_size(photo, exact=True)
-        except ImageFileError as problem:
-            failed[str(photo)] = str(problem)
-            continue
-        jobs.append(Job(target, kinds[index % len(kinds)], index, width, height))
-    if not jobs:
-        raise ImageFileError(f"None of the photos in {like} can be read.", next(iter(failed.values())))
-    return jobs
-
-
-def _refuse_twins(targets: list[Path]) -> None:
-    twins = [str(path) for path, number in Counter(targets).items() if number > 1]
-    if twins:
-        raise MaskError(
-            f"Photos that differ only in their extension would share a mask: {_some(twins)}.",
-            "Rename or separate them.",
-        )
-
-
-def _refuse_sources(targets: list[Path], sources: list[Path], out: Path) -> None:
-    own = {source.resolve() for source in sources}
-    if any(target.resolve() in own for target in targets):
-        raise MaskError(
-            f"Masks in {out} would replace the photos themselves.", "Give another folder with -o."
-        )
-
-
-def _refuse_existing(paths: list[Path], overwrite: bool) -> None:
-    existing = [] if overwrite else [str(path) for path in paths if path.exists()]
-    if existing:
-        raise MaskError(
-            f"{len(existing)} of the files to write exist already: {_some(existing)}.",
-            "Add --overwrite to replace them, or choose another place with -o.",
-        )
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
