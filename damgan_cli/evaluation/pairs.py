@@ -11,9 +11,10 @@ import numpy as np
 from damgan_cli.errors import DamganError, ImageFileError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
-from damgan_cli.images.decode import decode, display, rgb_pixels
+from damgan_cli.images.decode import decode
 from damgan_cli.images.files import read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
+from damgan_cli.images.pixels import display, rgb_pixels
 from damgan_cli.parallel import in_order
 
 if TYPE_CHECKING:

@@ -1,28 +1,32 @@
 """Decode image files into pixels as they are stored, with one clear error for every bad file.
 
 Pillow decodes everything except 16-bit PNG and TIFF, which it silently reduces to 8 bits when they have
-colour; OpenCV reads those.
+colour; OpenCV reads those. What neither reads right is refused: OpenCV gives wrong pixels for planar 16-bit
+TIFF, and tifffile, which reads every TIFF, needs 80 MB of imagecodecs for the most common compression, LZW.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import re
 import struct
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from damgan_cli.errors import ImageFileError
+from damgan_cli.images.metadata import ORIENTATION, PHOTOSHOP, XMP, patch_photoshop, patch_xmp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 EXTENSIONS = {
     ".jpg": "JPEG",
@@ -32,16 +36,18 @@ EXTENSIONS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".hif": "HEIF",
 }
 """Extensions of photos and masks, and the Pillow format that each is written in."""
 
-ORIENTATION = 0x0112
-"""EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
+READABLE = "Use a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file."
 
 # TIFF tags that say how pixels lie in the file (TIFF 6.0), and the ICC profile, which travels by itself.
 _TIFF_LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 294), 317, *range(320, 326)}
 _TIFF_LAYOUT |= {330, *range(332, 344), 347, *range(512, 533), 34675}
-_UNSUPPORTED_MODES = ("I", "F", "LAB", "HSV")
 # What Pillow's decoders raise on malformed files, next to OSError.
 _DECODER_ERRORS = (
     OSError,
@@ -51,6 +57,7 @@ _DECODER_ERRORS = (
     LookupError,
     EOFError,
     OverflowError,
+    RuntimeError,
     struct.error,
     cv2.error,
 )
@@ -69,6 +76,8 @@ _UNDO_TURN = {
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, or 5
 _set_log_level(0)
+
+_BUILT_IN = sorted(set(EXTENSIONS.values()) - {"HEIF"})
 
 MAX_PIXELS = 178_956_970
 """Default of the largest number of pixels an image may have: Pillow's."""
@@ -104,17 +113,17 @@ class Decoded:
 
 
 def decode(path: Path) -> Decoded:
-    """Read a JPEG, PNG, WebP, TIFF or BMP file (of an animated or multi-page one, the first picture).
+    """Read a file of one of the formats of `EXTENSIONS` (the first picture of several).
 
-    Raises ImageFileError if the file is missing, empty, truncated, no image, or has more pixels than
-    `limit_pixels` allows.
+    Raises ImageFileError if the file is missing, empty, truncated, no image, has more pixels than
+    `limit_pixels` allows, or pixels that cannot be kept as they are.
     """
     path = Path(path)
     try:
         with open_header(path):  # a huge file that is no image is not read
             pass
         data = path.read_bytes()
-        image = open_header(path, data)
+        image: Image.Image = open_header(path, data)
     except OSError as problem:
         raise ImageFileError(f"{path} cannot be read ({problem.strerror or problem}).") from None
     except MemoryError:
@@ -122,13 +131,20 @@ def decode(path: Path) -> Decoded:
     try:
         # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
+        if obstacle := _not_kept(image, data):
+            raise ImageFileError(
+                f"{path} is a {kind} with {obstacle}: it cannot be kept as it is.",
+                "Save it with 8 or 16 bits in gray or RGB, as a PNG for example.",
+            )
         if kind != "TIFF":  # whose orientation load() would take away; a PNG's may lie behind the pixels
             image.load()
         tags = _tags(image)
         orientation = _orientation(tags)
         exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
-        deep = _decode_16_bit(path, image, data) if _bits_per_sample(image, data) == 16 else None
+        deep = _decode_16_bit(image, data) if _bits_per_sample(image, data) == 16 else None
         image.load()
+        if kind == "TIFF":
+            image.info["colormap"] = image.tag_v2.get(320)  # type: ignore[attr-defined]
         if kind == "TIFF" and orientation != 1:  # which Pillow has turned by itself
             info = image.info
             image = image.transpose(_UNDO_TURN[orientation])
@@ -162,14 +178,18 @@ def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
-def open_header(path: Path, data: bytes | None = None) -> Image.Image:
+def open_header(path: Path, data: bytes | None = None) -> ImageFile.ImageFile:
     """Open ``path`` (or its ``data``) without decoding pixels. Raises ImageFileError, see `decode`."""
     try:
         if data is None and path.is_dir():
             raise ImageFileError(f"{path} is a folder, not an image file.")
         if not (path.stat().st_size if data is None else data):
             raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")
-        image = Image.open(path if data is None else BytesIO(data), formats=sorted(set(EXTENSIONS.values())))
+        source = path if data is None else BytesIO(data)
+        try:
+            image = Image.open(source, formats=_BUILT_IN)
+        except UnidentifiedImageError:
+            image = _open_unusual(path, source)
         if image.width * image.height <= _limit:
             return image
         image.close()
@@ -177,10 +197,6 @@ def open_header(path: Path, data: bytes | None = None) -> Image.Image:
         raise ImageFileError(f"{path} does not exist.") from None
     except PermissionError:
         raise ImageFileError(f"{path} may not be read (permission denied).") from None
-    except UnidentifiedImageError:
-        raise ImageFileError(
-            f"{path} is not an image that can be read.", "Use a JPEG, PNG, WebP, TIFF or BMP file."
-        ) from None
     except Image.DecompressionBombError:
         pass
     except _DECODER_ERRORS as problem:
@@ -190,6 +206,84 @@ def open_header(path: Path, data: bytes | None = None) -> Image.Image:
         f"{path} has more than {_limit / 1e6:.4g} million pixels, the limit against decompression bombs.",
         "If you trust it, raise the limit: --max-pixels COUNT.",
     )
+
+
+def _open_unusual(path: Path, source: Path | BytesIO) -> ImageFile.ImageFile:
+    """Open a HEIF photo, for which Pillow needs a plugin; of anything else say what it is."""
+    if isinstance(source, BytesIO):
+        head = source.getvalue()[:12]
+    else:
+        with source.open("rb") as file:
+            head = file.read(12)
+    is_heif = head[4:8] == b"ftyp" and head[8:11] in {b"hei", b"hev", b"mif", b"msf"}
+    if is_heif and not heif_plugin():
+        raise ImageFileError(
+            f"{path} is a HEIC photo, for which a plugin is needed.",
+            "Install it: pip install 'damgan[heif]'.",
+        )
+    known = {b"\xff\xd8": "JPEG", b"II": "TIFF", b"MM": "TIFF"}.get(head[:2], "HEIC" if is_heif else None)
+    with contextlib.suppress(*_DECODER_ERRORS):
+        image = Image.open(source, formats=["HEIF"] if is_heif else None)
+        if is_heif:
+            return image
+        image.close()
+        raise ImageFileError(f"{path} is a {image.format} image, which is not supported.", READABLE)
+    if known:
+        raise ImageFileError(
+            f"{path} is a {known} file that is damaged, or has pixels of a kind that is not supported.",
+            "Save it with 8 or 16 bits in gray or RGB.",
+        )
+    raise ImageFileError(f"{path} is not an image that can be read.", READABLE)
+
+
+@cache
+def heif_plugin() -> str | None:
+    """Name of the package that reads HEIC here, None without one. pi_heif does not write it."""
+    for name in ("pillow_heif", "pi_heif"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name).register_heif_opener()
+            return name
+    return None
+
+
+def _not_kept(image: Image.Image, data: bytes) -> str | None:
+    """What keeps the pixels of a file opened by `open_header` from being kept as they are, if anything."""
+    if image.format == "HEIF":
+        bits = image.info.get("bit_depth", 8)
+        return f"{bits} bits per channel" if bits > 8 else None
+    if image.format == "AVIF":
+        # AV1 Codec ISO Media File Format Binding, 2.3: high_bitdepth and twelve_bit; ISO/IEC 23091-2: colours
+        coding = re.search(rb"av1C..(.)", data, re.DOTALL)
+        if coding and coding[1][0] & 0x40:
+            return f"{12 if coding[1][0] & 0x20 else 10} bits per channel"
+        colours = re.search(rb"colrnclx(..)(..)", data, re.DOTALL)
+        plain = colours is None or (
+            colours[1] in {b"\0\1", b"\0\2"} and colours[2] not in {b"\0\x10", b"\0\x12"}
+        )
+        return (
+            None if plain or "icc_profile" in image.info else "wide-gamut or HDR colours but no ICC profile"
+        )
+    if image.format != "TIFF":
+        return None
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    bits = max(tags.get(258, (1,)))
+    if set(tags.get(339, (1,))) - {1, 4}:
+        return "signed or floating-point pixels"
+    if bits not in {1, 2, 4, 8, 16}:
+        return f"{bits} bits per channel"
+    if bits < 16:
+        return None
+    if tags.get(262) not in {1, 2}:
+        return f"16 bits per channel in a colour space that is not supported (photometric {tags.get(262)})"
+    if tags.get(284, 1) != 1 and tags.get(277, 1) > 1:
+        return "16 bits per channel that are not interleaved (planar)"
+    if set(tags.get(338, ())) - {2}:
+        return "16 bits per channel and premultiplied alpha, or a fourth channel that is no alpha"
+    if tags.get(259, 1) not in {1, 5, 8, 32773, 32946}:
+        return (
+            f"16 bits per channel and a compression that is not supported ({image.info.get('compression')})"
+        )
+    return None
 
 
 def _bits_per_sample(image: Image.Image, data: bytes) -> int:
@@ -224,16 +318,12 @@ def _descriptive_tags(tags: Image.Exif) -> bytes:
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
             kept[tag] = {t: v for t, v in tags.get_ifd(tag).items() if t != ExifTags.IFD.Interop}
         elif tag not in _TIFF_LAYOUT:
-            kept[tag] = tags[tag]
+            patch = {PHOTOSHOP: patch_photoshop, XMP: patch_xmp}.get(tag)
+            kept[tag] = patch(tags[tag]) if patch and isinstance(tags[tag], bytes) else tags[tag]
     return kept.tobytes() if len(kept) else b""
 
 
-def _decode_16_bit(path: Path, image: Image.Image, data: bytes) -> NDArray[np.uint16]:
-    if image.format == "TIFF" and (photometric := image.tag_v2.get(262)) not in (1, 2):  # type: ignore[attr-defined]
-        raise ImageFileError(
-            f"{path} is a 16-bit TIFF in a colour space that is not supported (photometric {photometric}).",
-            "Convert it to 16-bit gray or RGB.",
-        )
+def _decode_16_bit(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit pixels cannot be decoded")
@@ -247,79 +337,3 @@ def _decode_16_bit(path: Path, image: Image.Image, data: bytes) -> NDArray[np.ui
     if image.format == "PNG" and data[25] == 4:  # gray with alpha, which OpenCV spreads over four channels
         return pixels[..., [0, 3]]
     return np.ascontiguousarray(pixels[..., [2, 1, 0, 3][: pixels.shape[2]]])
-
-
-def display(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
-    """Turn stored pixels (H, W, ...) as EXIF ``orientation`` asks for."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def store(pixels: NDArray[_Scalar], orientation: int) -> NDArray[_Scalar]:
-    """Turn displayed pixels (H, W, ...) back; the inverse of `display`."""
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    return np.ascontiguousarray(pixels)
-
-
-def rgb_pixels(decoded: Decoded, path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 of a decoded file, turned as stored; alpha is dropped, 16 bits are scaled to 8."""
-    if decoded.deep is not None:
-        deep = decoded.deep
-        pixels = ((deep.astype(np.uint32) + 128) // 257).astype(np.uint8)  # exact inverse of 8 bits * 257
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
-    if decoded.image.mode in _UNSUPPORTED_MODES or decoded.image.mode.startswith("I;"):
-        raise ImageFileError(
-            f"{path} has pixels of a kind that is not supported (Pillow mode {decoded.image.mode}).",
-            "Convert it to 8-bit or 16-bit gray or RGB.",
-        )
-    if decoded.image.mode == "CMYK":
-        return np.asarray(convert_cmyk(decoded.image, "RGB", decoded.image.info.get("icc_profile")))
-    if decoded.image.mode == "P":  # by way of RGBA, or Pillow warns that alpha is lost
-        return np.asarray(decoded.image.convert("RGBA").convert("RGB"))
-    image = decoded.image
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def convert_cmyk(image: Image.Image, mode: str, profile: bytes | None) -> Image.Image:
-    """Convert CMYK to sRGB (``mode`` "RGB") or back ("CMYK") by the photo's ICC profile if it has one."""
-    if profile:
-        try:
-            cmyk = ImageCms.ImageCmsProfile(BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            origin, target = (cmyk, srgb) if mode == "RGB" else (srgb, cmyk)
-            converted = ImageCms.profileToProfile(image, origin, target, outputMode=mode)
-        except (ImageCms.PyCMSError, OSError):  # a broken profile, or one of another colour model
-            pass
-        else:
-            assert converted is not None  # noqa: S101  # only None with inPlace=True
-            return converted
-    return image.convert(mode)
-
-
-def alpha_pixels(decoded: Decoded) -> NDArray[np.uint8] | None:
-    """(H, W) uint8 opacity of a decoded file, turned as stored; None if it has none."""
-    if decoded.deep is not None:
-        if decoded.deep.ndim == 2 or decoded.deep.shape[2] == 3:
-            return None
-        return (decoded.deep[..., -1] >> 8).astype(np.uint8)  # 255 only if (nearly) opaque: never rounds up
-    if not decoded.image.has_transparency_data:
-        return None
-    return np.asarray(decoded.image.convert("RGBA").getchannel("A"))
-
-
-def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB -> (H, W) uint8 luma (Rec. 601)."""
-    gray: NDArray[np.uint8] = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
-    return gray

@@ -1,23 +1,25 @@
-"""Turn a photo back into the bytes of a JPEG, PNG, WebP, TIFF or BMP file, with its metadata.
+"""Turn a photo back into the bytes of a file of any format of `MODES`, with its metadata.
 
-Pillow encodes the 8-bit pixels; 16-bit PNG and all TIFF are put together here, as Pillow writes neither
-16-bit colour nor EXIF in compressed TIFF.
+Pillow encodes 8-bit pixels, OpenCV the 16-bit ones of PNG. TIFF is put together here around Pillow's writer
+of tags: Pillow writes no 16-bit colour, and no EXIF into a compressed TIFF; tifffile writes no EXIF; OpenCV
+writes TIFF without metadata (Pillow 13.0, tifffile 2026.3, OpenCV 5.0).
 """
 
 from __future__ import annotations
 
-import contextlib
 import struct
 import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images.decode import ORIENTATION, convert_cmyk, display
+from damgan_cli.images.metadata import patch_exif, png_chunks, png_file, png_metadata
+from damgan_cli.images.pixels import convert_cmyk, display
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
 
     from damgan_cli.images.photo import Photo
 
-JPEG_QUALITY = 95
+QUALITY = 95
+"""Of the formats with loss, unless the source or the user says otherwise."""
 MODES = {  # what each format can hold without loss, by Pillow mode; 16-bit ones are written by us
     "JPEG": ("L", "RGB", "CMYK"),
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA"),
     "WEBP": ("RGB", "RGBA"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK"),
     "BMP": ("1", "L", "P", "RGB"),
+    "AVIF": ("L", "RGB", "RGBA"),
+    "HEIF": ("L", "RGB", "RGBA"),
 }
 
 
@@ -44,7 +49,7 @@ def encode(photo: Photo, form: str, path: Path, quality: int | None = None) -> b
     """
     decoded, info = photo.decoded, dict(photo.info)
     upright = form != photo.format and decoded.orientation != 1
-    exif = _patch_exif(decoded.exif, upright=upright)
+    exif = patch_exif(decoded.exif, upright=upright)
     deep, image = decoded.deep, decoded.image
     if upright:
         info.pop("xmp", None)  # may tell the orientation too
@@ -75,15 +80,22 @@ def encode(photo: Photo, form: str, path: Path, quality: int | None = None) -> b
         if xmp := options.pop("xmp", None):  # only Pillow 11 writes it by itself
             segments.append((b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0" + xmp))
         options["extra"] = b"".join(mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments)
-        if quality is None and info.get("qtables") and image.mode == decoded.image.mode:
+        if quality is None and info.get("coding") and image.mode == decoded.image.mode:
             # coded as before, blocks away from the hole come out as they were, nearly all to the bit
-            options.update({key: info[key] for key in ("qtables", "subsampling", "progressive")})
+            options.update(info["coding"])
         else:
-            options.update(quality=quality or JPEG_QUALITY, subsampling=0)
+            options.update(quality=quality or QUALITY, subsampling=0)
     elif form == "WEBP":
         # exact: colours under transparent pixels are known pixels too
         lossless = photo.lossless and quality is None
-        options.update(lossless=lossless, quality=100 if lossless else quality or JPEG_QUALITY, exact=True)
+        options.update(lossless=lossless, quality=100 if lossless else quality or QUALITY, exact=True)
+    elif form == "AVIF":  # speed 8 takes a quarter of the default's time for a fifth more bytes
+        options.update(
+            quality=quality or QUALITY, subsampling="4:0:0" if image.mode == "L" else "4:4:4", speed=8
+        )
+    elif form == "HEIF":  # few decoders take other than the 4:2:0 of cameras: the source's own is kept
+        options.update({key: info[key] for key in ("nclx_profile",) if key in info})
+        options.update(quality=quality or QUALITY, chroma=info.get("chroma", 420))
     buffer = BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
@@ -124,59 +136,6 @@ def _convert(image: Image.Image, form: str, path: Path, profile: bytes | None) -
     return image.convert("L" if gray else "RGB")
 
 
-def _patch_exif(exif: bytes, *, upright: bool) -> bytes:
-    """EXIF bytes without their thumbnail (IFD 1) and, if ``upright``, with orientation 1. Else untouched.
-
-    Patched in place rather than rewritten: maker notes hold absolute offsets and would not survive.
-    """
-    data = bytearray(exif)
-    base = 6 if exif.startswith(b"Exif\0\0") else 0
-    end = "<" if exif[base : base + 2] == b"II" else ">"
-
-    def entries(start: int) -> dict[int, int]:
-        (count,) = struct.unpack_from(end + "H", data, start)
-        places = range(start + 2, start + 2 + 12 * count, 12)
-        return {struct.unpack_from(end + "H", data, place)[0]: place for place in places}
-
-    with contextlib.suppress(struct.error):  # from a malformed block no reader gets further than this
-        ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
-        tags = entries(ifd0)
-        if upright and ORIENTATION in tags:
-            struct.pack_into(end + "HH", data, tags[ORIENTATION] + 8, 1, 0)
-        link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
-        (ifd1,) = struct.unpack_from(end + "L", data, link)
-        if ifd1:
-            struct.pack_into(end + "L", data, link, 0)
-            thumbnail = entries(base + ifd1)
-            (start,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0201, len(data)) + 8)
-            (size,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0202, len(data)) + 8)
-            stop = min(base + start + size, len(data))
-            data[base + start : stop] = bytes(max(0, stop - base - start))
-    return bytes(data)
-
-
-# PNG: the pixels' chunks come from an encoder, all others from the source file.
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
-_PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")  # depend on the pixels' mode
-
-
-def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    chunks, place = [], len(_PNG_SIGNATURE)
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">L", data, place)
-        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
-        place += 12 + length
-    return chunks
-
-
-def png_metadata(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks (type, body) of a PNG file that describe the photo and do not depend on its pixels' mode."""
-    return [
-        (kind, body) for kind, body in _png_chunks(data) if kind[:1].islower() and kind not in _PNG_OF_PIXELS
-    ]
-
-
 def _encode_png(
     photo: Photo, deep: NDArray[np.uint16] | None, image: Image.Image, exif: bytes, info: dict[str, Any]
 ) -> bytes:
@@ -190,30 +149,28 @@ def _encode_png(
         if "xmp" in info:
             metadata.append((b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + info["xmp"]))
     if deep is not None:
-        pixels = _deep_png_chunks(deep)
+        pixels = _deep_png(deep)
     else:
         buffer = BytesIO()
         image.save(buffer, "PNG")
-        pixels = _png_chunks(buffer.getvalue())
-    early = [chunk for chunk in metadata if chunk[0] in _PNG_BEFORE_PALETTE]
-    late = [chunk for chunk in metadata if chunk[0] not in _PNG_BEFORE_PALETTE]
-    first_idat = next(i for i, chunk in enumerate(pixels) if chunk[0] == b"IDAT")
-    chunks = pixels[:1] + early + pixels[1:first_idat] + late + pixels[first_idat:]
-    return _PNG_SIGNATURE + b"".join(
-        struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+        pixels = buffer.getvalue()
+    return png_file(png_chunks(pixels), metadata)
 
 
-def _deep_png_chunks(deep: NDArray[np.uint16]) -> list[tuple[bytes, bytes]]:
-    height, width = deep.shape[:2]
-    channels = 1 if deep.ndim == 2 else deep.shape[2]
-    rows = np.ascontiguousarray(deep.astype(">u2")).view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, 1 + rows.shape[1]), 2, np.uint8)  # filter 2: difference to the row above
-    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    header = struct.pack(">LLBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return [(b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b"")]
+def _deep_png(deep: NDArray[np.uint16]) -> bytes:
+    """A PNG file of 16-bit pixels."""
+    if deep.shape[2:] != (2,):
+        done, data = cv2.imencode(
+            ".png", deep if deep.ndim == 2 else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+        )
+        if not done:
+            raise ValueError("OpenCV cannot encode its pixels")
+        return bytes(data)
+    # OpenCV writes no gray with alpha. Its bytes are those of 8-bit RGBA, with another header.
+    buffer = BytesIO()
+    Image.fromarray(deep.astype(">u2", order="C").view(np.uint8)).save(buffer, "PNG")
+    (_, head), *rest = png_chunks(buffer.getvalue())
+    return png_file([(b"IHDR", head[:8] + b"\x10\x04" + head[10:]), *rest], [])
 
 
 def _encode_tiff(
@@ -263,7 +220,8 @@ def _encode_tiff(
         palette = np.zeros((256, 3), np.uint16)
         colours = np.array(image.getpalette() or [], np.uint16).reshape(-1, 3)
         palette[: len(colours)] = colours * 257
-        ifd[320] = tuple(palette.T.ravel().tolist())
+        own = info.get("colormap", ())  # in 16 bits, of which Pillow gives eight
+        ifd[320] = own if len(own) == palette.size else tuple(palette.T.ravel().tolist())
     ifd[273], ifd[279] = 0, len(data)  # the offset is moved behind the tags by save()
     buffer = BytesIO()
     ifd.save(buffer)

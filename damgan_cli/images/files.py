@@ -14,16 +14,8 @@ from PIL import Image
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images.atomic import write_atomically
-from damgan_cli.images.decode import (
-    EXTENSIONS,
-    Decoded,
-    alpha_pixels,
-    decode,
-    display,
-    displayed_size,
-    luma,
-    rgb_pixels,
-)
+from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, displayed_size
+from damgan_cli.images.pixels import alpha_pixels, display, luma, rgb_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

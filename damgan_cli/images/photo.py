@@ -27,22 +27,15 @@ from PIL.JpegImagePlugin import get_sampling
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.atomic import write_atomically
-from damgan_cli.images.decode import (
-    EXTENSIONS,
-    Decoded,
-    alpha_pixels,
-    convert_cmyk,
-    decode,
-    display,
-    luma,
-    rgb_pixels,
-    store,
-)
-from damgan_cli.images.encode import MODES, as_image, encode, png_metadata
+from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, heif_plugin
+from damgan_cli.images.encode import MODES, as_image, encode
+from damgan_cli.images.metadata import patch_photoshop, patch_xmp, png_metadata
+from damgan_cli.images.pixels import alpha_pixels, convert_cmyk, display, luma, rgb_pixels, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_KEPT = ("icc_profile", "dpi", "xmp", "comment", "chroma", "nclx_profile", "colormap")
 _FILLABLE = {mode for modes in MODES.values() for mode in modes}
 
 
@@ -119,13 +112,16 @@ def read_photo(path: Path) -> Photo:
             "Save the picture you mean as a file of its own.",
         )
     image = decoded.image
-    info = {key: image.info[key] for key in ("icc_profile", "dpi", "xmp", "comment") if image.info.get(key)}
+    info = {key: image.info[key] for key in _KEPT if image.info.get(key)}
+    if "xmp" in info:
+        info["xmp"] = patch_xmp(info["xmp"])
     extra: list[tuple[bytes, bytes]] = []
     if decoded.format == "PNG":
         extra = png_metadata(decoded.data)
     elif decoded.format == "JPEG":
-        info |= _jpeg_coding(image)
-        extra = [(b"\xff\xed", data) for name, data in image.applist if name == "APP13"]  # type: ignore[attr-defined]
+        info["coding"] = _jpeg_coding(image)
+        segments = [data for name, data in image.applist if name == "APP13"]  # type: ignore[attr-defined]
+        extra = [(b"\xff\xed", patch_photoshop(data)) for data in segments]
     elif decoded.format == "TIFF":
         info["compression"] = image.info.get("compression")
     lossless = decoded.format in {"PNG", "BMP", "TIFF"}
@@ -135,6 +131,10 @@ def read_photo(path: Path) -> Photo:
     if decoded.deep is None:
         if "transparency" in image.info and image.mode in {"1", "L", "RGB"}:
             # One colour stands for "transparent": a fill must not hit it by chance, so make alpha a channel.
+            if image.mode == "1":  # in which the transparent value is 0 or 1
+                key = image.info["transparency"] * 255
+                image = image.convert("L")
+                image.info["transparency"] = key
             image = image.convert("LA" if image.mode == "L" else "RGBA")
         if image.mode not in _FILLABLE:
             raise ImageFileError(
@@ -146,15 +146,22 @@ def read_photo(path: Path) -> Photo:
 
 
 def _jpeg_coding(image: Image.Image) -> dict[str, Any]:
-    """How a JPEG was coded, as Pillow's options for coding one in the same way; empty if Pillow cannot."""
-    sampling = get_sampling(image)
-    if image.mode not in {"L", "RGB"} or (image.mode == "RGB" and sampling < 0):
-        return {}  # CMYK, or chroma sampled in a way that Pillow does not write
-    if image.info.get("adobe_transform") == 0:
-        return {}  # tables for RGB, while Pillow would apply them to luma and chroma
-    tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined]
-    progressive = bool(image.info.get("progressive"))
-    return {"qtables": tables, "subsampling": max(sampling, 0), "progressive": progressive}
+    """How a JPEG was coded, as Pillow's options for coding one in the same way; empty if Pillow cannot.
+
+    Chroma sampled in another way than 4:4:4, 4:2:2 or 4:2:0 (Pillow writes no other) is written in full.
+    """
+    layers = image.layer  # type: ignore[attr-defined]  # of each channel: name, sampling (2), number of table
+    tables = [image.quantization.get(layer[3]) for layer in layers]  # type: ignore[attr-defined]
+    transform = image.info.get("adobe_transform")
+    if None in tables or transform == 2:
+        return {}  # lossless JPEG; or YCCK, which Pillow writes as CMYK
+    while len(tables) > 1 and tables[-1] == tables[-2]:
+        tables.pop()  # the last one serves all channels that follow
+    coding = {"qtables": tables, "progressive": bool(image.info.get("progressive"))}
+    is_rgb = transform == 0 or (transform is None and [layer[0] for layer in layers] == list(b"RGB"))
+    if image.mode == "RGB" and is_rgb and "jfif" not in image.info:
+        return {**coding, "keep_rgb": True}
+    return {**coding, "subsampling": max(get_sampling(image), 0)}
 
 
 def photo_of(image: Any) -> Photo:
@@ -190,14 +197,20 @@ def output_format(photo: Photo, path: Path) -> str:
     Raises ImageFileError for an extension that is not written.
     """
     suffix = path.suffix.lower()
-    if suffix == photo.path.suffix.lower():  # also where the source's extension lies about its format
-        return photo.format
-    if suffix not in EXTENSIONS:
+    form = EXTENSIONS.get(suffix)
+    if suffix == photo.path.suffix.lower():
+        form = photo.format  # also where the source's extension lies about it
+    if form is None:
         raise ImageFileError(
             f"Cannot write {path}: {suffix or 'no extension'} is no known image format.",
             f"Use one of {', '.join(sorted(EXTENSIONS))}.",
         )
-    return EXTENSIONS[suffix]
+    if form == "HEIF" and heif_plugin() != "pillow_heif":
+        raise ImageFileError(
+            f"Cannot write {path}: HEIC is not written by what is installed here.",
+            "Install what is missing: pip install 'damgan[heif]'. Or write another format: -o photo.png.",
+        )
+    return form
 
 
 def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
@@ -205,15 +218,15 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
 
     A JPEG from a JPEG is coded with the source's own quantisation tables and chroma subsampling, so that
     blocks away from the hole stay as they were; any other at quality 95 without subsampling. WebP is written
-    without loss if the source had none. ``quality`` (1-100) overrules this for JPEG and WebP. A format that
-    cannot hold the photo's mode gets the nearest it can hold. Raises ImageFileError if transparency would be
-    lost, or if the file cannot be written.
+    without loss if the source had none. WebP with loss, AVIF and HEIC get quality 95. ``quality`` (1-100)
+    overrules all this. A format that cannot hold the photo's mode gets the nearest it can hold.
+    Raises ImageFileError if transparency would be lost, or if the file cannot be written.
     """
     path = Path(path)
     form = output_format(photo, path)
     try:
         data = encode(photo, form, path, quality)
-    except (OSError, ValueError, struct.error, OverflowError) as problem:
+    except (OSError, ValueError, RuntimeError, struct.error, OverflowError) as problem:
         raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
     write_atomically(path, data)
 

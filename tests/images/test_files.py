@@ -12,8 +12,10 @@ from PIL import Image
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images import decode
-from damgan_cli.images.decode import ORIENTATION, display, displayed_size, store
+from damgan_cli.images.decode import displayed_size
 from damgan_cli.images.files import MaskWarning, hole_of, list_images, read_mask, read_rgb, write_png
+from damgan_cli.images.metadata import ORIENTATION
+from damgan_cli.images.pixels import display, store
 from tests.images.photo_kinds import LOSSLESS, decompression_bomb, noise
 
 
@@ -143,7 +145,7 @@ def test_missing_empty_foreign_and_folder(tmp_path):
         "empty.png": "is empty",
         "text.png": "not an image",
         "folder.png": "is a folder",
-        "a.gif": "not an image",
+        "a.gif": "a GIF image, which is not supported",
     }.items():
         for read in (read_rgb, read_mask, displayed_size):
             with pytest.raises(ImageFileError, match=words) as caught:

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from damgan_cli.images.decode import ORIENTATION, displayed_size, store
+from damgan_cli.images.decode import displayed_size
 from damgan_cli.images.files import write_png
+from damgan_cli.images.metadata import ORIENTATION
+from damgan_cli.images.pixels import store
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.inpainting.jobs import Job
