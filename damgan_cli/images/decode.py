@@ -133,14 +133,14 @@ def decode(path: Path) -> Decoded:
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
         if obstacle := _not_kept(image, data):
             raise ImageFileError(
-                f"{path} is a {kind} with {obstacle}: it cannot be kept as it is.",
+                f"{path} ({kind}) has {obstacle}: it cannot be kept as it is.",
                 "Save it with 8 or 16 bits in gray or RGB, as a PNG for example.",
             )
         if kind != "TIFF":  # whose orientation load() would take away; a PNG's may lie behind the pixels
             image.load()
         tags = _tags(image)
         orientation = _orientation(tags)
-        exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif", b"")
+        exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif") or b""
         deep = _decode_16_bit(image, data) if _bits_per_sample(image, data) == 16 else None
         image.load()
         if kind == "TIFF":
@@ -227,7 +227,9 @@ def _open_unusual(path: Path, source: Path | BytesIO) -> ImageFile.ImageFile:
         if is_heif:
             return image
         image.close()
-        raise ImageFileError(f"{path} is a {image.format} image, which is not supported.", READABLE)
+        raise ImageFileError(
+            f"{path} is an image of the format {image.format}, which is not supported.", READABLE
+        )
     if known:
         raise ImageFileError(
             f"{path} is a {known} file that is damaged, or has pixels of a kind that is not supported.",

@@ -9,6 +9,8 @@ The rules (DESIGN §3, "Known pixels are sacred"):
 - A palette photo keeps its palette, as new colours would change its mode or its known colours: the fill is
   dithered to the opaque colours at hand. PNG may drop entries that no pixel uses; no colour changes.
 - Gray takes the fill's luma, 16 bits take it scaled by 257, CMYK by its ICC profile (or naively without).
+- What would be stored otherwise is refused (see `decode`), but for what shows the same: gray of 2 or 4 bits
+  gets 8, one transparent colour becomes an alpha channel, premultiplied 8-bit alpha is divided out.
 - EXIF, ICC profile, XMP, DPI, PNG text and the like are kept. The EXIF *thumbnail* is cut: it would still
   show what was removed.
 """
@@ -131,10 +133,10 @@ def read_photo(path: Path) -> Photo:
     if decoded.deep is None:
         if "transparency" in image.info and image.mode in {"1", "L", "RGB"}:
             # One colour stands for "transparent": a fill must not hit it by chance, so make alpha a channel.
-            if image.mode == "1":  # in which the transparent value is 0 or 1
-                key = image.info["transparency"] * 255
+            if image.mode == "1":  # Pillow makes RGBA of it only
+                white = bool(image.info["transparency"])
                 image = image.convert("L")
-                image.info["transparency"] = key
+                image.info["transparency"] = 255 * white
             image = image.convert("LA" if image.mode == "L" else "RGBA")
         if image.mode not in _FILLABLE:
             raise ImageFileError(

@@ -145,7 +145,7 @@ def test_missing_empty_foreign_and_folder(tmp_path):
         "empty.png": "is empty",
         "text.png": "not an image",
         "folder.png": "is a folder",
-        "a.gif": "a GIF image, which is not supported",
+        "a.gif": "of the format GIF, which is not supported",
     }.items():
         for read in (read_rgb, read_mask, displayed_size):
             with pytest.raises(ImageFileError, match=words) as caught:
