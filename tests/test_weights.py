@@ -125,7 +125,7 @@ def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message)
         (lambda f: (f / "model.safetensors").write_bytes(bytes(3_000_000)), "has 3,000,000 bytes"),
         (
             lambda f: edit(f, generator={**SMALL.to_dict(), "coarse_channels": [60000] * 3}),
-            "parameters instead",
+            "size mismatch for coarse_stage.stem.weight",
         ),
         (lambda f: edit(f, architecture="lama"), "architecture: "),
         (lambda f: edit(f, license=["mit"]), "license: "),

@@ -216,7 +216,10 @@ def _load_inpainter(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again when the work is done
             load(plan.jobs[0], options)
-    from damgan_cli.inpainting.inpainter import Inpainter
+    from damgan_cli.startup import quick_imports
+
+    with quick_imports():
+        from damgan_cli.inpainting.inpainter import Inpainter
 
     return Inpainter(weights, device=device, dtype=dtype, batch_size=batch_size, offline=offline)
 
