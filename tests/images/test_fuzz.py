@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,13 +14,15 @@ from PIL import Image
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images import decode
-from damgan_cli.images.files import read_mask, read_rgb
+from damgan_cli.images.files import EXTENSIONS, read_mask, read_rgb
 from damgan_cli.images.photo import read_photo, write_photo
 from tests.images.photo_kinds import LOSSLESS, noise
+from tests.images.photo_variants import VARIANTS
 from tests.images.test_photo import ICC, exif
 
-ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "10"))  # per kind of file; 1000 take some minutes
-LOSSY = {
+ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "10"))  # per kind of file; 200 take ten minutes
+SEED = os.environ.get("FUZZ_SEED", "")
+RICH = {
     "plain.jpg": {"exif": exif(6, thumbnail=True), "icc_profile": ICC, "dpi": (300, 300)},
     "progressive.jpg": {"progressive": True, "quality": 50, "comment": b"hello"},
     "lossy.webp": {"exif": exif(3), "icc_profile": ICC},
@@ -60,14 +63,22 @@ def fill_damaged(path, target):
     assert read_rgb(target).shape == rgb.shape
 
 
-@pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
+KINDS = {
+    **LOSSLESS,
+    **{name: partial(Image.fromarray(noise()).save, **options) for name, options in RICH.items()},
+    **{f"variant-{name}": write for name, write, _ in VARIANTS},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_damaged_files(name, tmp_path):
+    if name.endswith(".heic"):
+        pytest.importorskip("pillow_heif").register_heif_opener()
     path, target = tmp_path / name, tmp_path / f"out-{name}"
-    if name in LOSSY:
-        Image.fromarray(noise()).save(path, **LOSSY[name])
-    else:
-        LOSSLESS[name](path)
-    data, rng = path.read_bytes(), random.Random(name)
+    if path.suffix not in EXTENSIONS:
+        target = target.with_suffix(".png")
+    KINDS[name](path)
+    data, rng = path.read_bytes(), random.Random(name + SEED)
     survived = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
