@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import png
+import tifffile
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -54,10 +56,27 @@ def _pillow(channels, make=Image.fromarray, **options):
 
 
 def _deep(channels):
-    def write(path, size=(HEIGHT, WIDTH), seed=0, exif=b""):  # OpenCV writes no metadata
+    def write(path, size=(HEIGHT, WIDTH), seed=0, exif=b""):
         cv2.imwrite(str(path), noise(channels, np.uint16, seed, size))
+        if exif:  # OpenCV writes no metadata
+            _add_exif(path, exif)
 
     return write
+
+
+def _add_exif(path: Path, exif: bytes) -> None:
+    """To a PNG; to a TIFF only the orientation."""
+    if path.suffix == ".png":
+        head, *rest = png.Reader(bytes=path.read_bytes()).chunks()
+        with path.open("wb") as file:
+            png.write_chunks(file, [head, (b"eXIf", exif.removeprefix(b"Exif\0\0")), *rest])
+        return
+    tags, pixels = Image.Exif(), cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    tags.load(exif)
+    options = {"extrasamples": ["unassalpha"]} if pixels.shape[2:] == (4,) else {}
+    photometric = "minisblack" if pixels.ndim == 2 else "rgb"
+    orientation = (274, "H", 1, tags[274], True)
+    tifffile.imwrite(path, pixels, photometric=photometric, extratags=[orientation], metadata=None, **options)
 
 
 def _gray_alpha_16(path: Path, size=(HEIGHT, WIDTH), seed=0, exif=b"") -> None:
@@ -65,6 +84,8 @@ def _gray_alpha_16(path: Path, size=(HEIGHT, WIDTH), seed=0, exif=b"") -> None:
     rows = noise(2, np.uint16, seed, size).astype(">u2").view(np.uint8).reshape(height, -1)
     body = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
     _write_png(path, struct.pack(">LLBBBBB", width, height, 16, 4, 0, 0, 0), body)
+    if exif:
+        _add_exif(path, exif)
 
 
 def _one_bit(pixels):
@@ -106,7 +127,7 @@ LOSSLESS = {
 
 
 def stored_pixels(path: Path) -> np.ndarray:
-    """Pixels as any other program would see them: every channel, full depth; only TIFF is turned upright."""
+    """Pixels as any other program would see them: every channel, full depth; 8-bit TIFF is turned upright."""
     if "16" in path.name:
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     with Image.open(BytesIO(path.read_bytes())) as image:  # from a path Pillow forgets to turn raw TIFFs
