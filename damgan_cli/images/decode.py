@@ -56,7 +56,7 @@ _DECODER_ERRORS = (
     TypeError,
     LookupError,
     EOFError,
-    OverflowError,
+    ArithmeticError,
     RuntimeError,
     struct.error,
     cv2.error,

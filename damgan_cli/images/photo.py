@@ -228,7 +228,7 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
     form = output_format(photo, path)
     try:
         data = encode(photo, form, path, quality)
-    except (OSError, ValueError, RuntimeError, struct.error, OverflowError) as problem:
+    except (OSError, ValueError, RuntimeError, struct.error, ArithmeticError) as problem:
         raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
     write_atomically(path, data)
 
