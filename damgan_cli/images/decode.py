@@ -43,7 +43,7 @@ EXTENSIONS = {
 }
 """Extensions of photos and masks, and the Pillow format that each is written in."""
 
-READABLE = "Use a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file."
+_READABLE = "Use a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file."
 
 # TIFF tags that say how pixels lie in the file (TIFF 6.0), and the ICC profile, which travels by itself.
 _TIFF_LAYOUT = {*range(254, 270), 273, *range(277, 282), *range(284, 294), 317, *range(320, 326)}
@@ -228,14 +228,14 @@ def _open_unusual(path: Path, source: Path | BytesIO) -> ImageFile.ImageFile:
             return image
         image.close()
         raise ImageFileError(
-            f"{path} is an image of the format {image.format}, which is not supported.", READABLE
+            f"{path} is an image of the format {image.format}, which is not supported.", _READABLE
         )
     if known:
         raise ImageFileError(
             f"{path} is a {known} file that is damaged, or has pixels of a kind that is not supported.",
             "Save it with 8 or 16 bits in gray or RGB.",
         )
-    raise ImageFileError(f"{path} is not an image that can be read.", READABLE)
+    raise ImageFileError(f"{path} is not an image that can be read.", _READABLE)
 
 
 @cache

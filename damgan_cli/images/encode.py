@@ -210,7 +210,7 @@ def _encode_tiff(
         if predicted:  # predictor 2: differences to the pixel on the left
             little = np.concatenate([little[:, :1], np.diff(little, axis=1)], axis=1)
         data = little.tobytes()
-    data = zlib.compress(data, 6) if squeezed else data
+    data = zlib.compress(data, 4) if squeezed else data  # level 6: 5 % fewer bytes in 2.6 times the time
     ifd[256], ifd[257] = pixels.shape[1], pixels.shape[0]
     ifd[258] = (bits,) * samples
     ifd[259] = 8 if squeezed else 1

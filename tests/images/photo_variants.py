@@ -163,6 +163,7 @@ VARIANTS = [
     ("fourth-channel16.tif", tiff(DEEP[4], extrasamples=["unspecified"]), "refused: no alpha"),
     ("white-is-zero16.tif", tiff(DEEP[1], photometric="miniswhite"), "refused: photometric 0"),
     ("cmyk16.tif", tiff(DEEP[4], photometric="separated"), "refused: photometric 5"),
+    ("lzma8.tif", tiff(noise(3), compression="lzma"), "same"),
     ("lzma16.tif", tiff(DEEP[3], compression="lzma"), "refused: a compression that is not supported"),
     ("float.tif", tiff(noise(1).astype(np.float32)), "refused: signed or floating-point pixels"),
     ("float-rgb.tif", tiff(noise(3).astype(np.float32)), "refused: pixels of a kind that is not supported"),
