@@ -1,9 +1,9 @@
 """Weights as one ONNX graph: uint8 photo and mask in, filled uint8 photo out, for use outside Python.
 
 The graph is the generator with everything around it: scaling, blanking, padding to a multiple of 8, rounding
-and compositing. What `damgan inpaint` does besides for large photos and deep holes (windows at the scale of
-the training, see inpainting/canvas.py) is not in it: feed it photos, or parts of photos, of about the size of
-the training, with holes of up to half their side.
+and compositing. What `damgan inpaint` does besides (colours matched at the seam, for large photos and deep
+holes windows at the scale of the training, see inpainting/canvas.py) is not in it: feed it photos, or parts
+of photos, of about the size of the training, with holes of up to half their side.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.world import World
 
 
-_NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None}
+_NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fit": None}
 
 
 def inpaint(
@@ -72,6 +72,15 @@ def inpaint(
             "--batch-size",
             metavar="N|auto",
             help="Windows of 128x128 px that are filled at once; halved where memory runs out.",
+        ),
+    ] = "auto",
+    fit: Annotated[
+        Literal["auto", "smooth", "native"],
+        typer.Option(
+            "--fit",
+            help="How holes deeper than the model learned are filled: [bold]auto[/] fills them in a reduced "
+            "copy and takes fine texture from their surroundings, [bold]smooth[/] adds no texture, "
+            "[bold]native[/] does not reduce. Thin strokes are always filled at full resolution.",
         ),
     ] = "auto",
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is filled.")] = False,
@@ -161,7 +170,7 @@ def inpaint(
         if plan.jobs:
 
             def load() -> Inpainter:
-                return _load_inpainter(plan, options, weights, device, dtype, at_once, offline=offline)
+                return _load_inpainter(plan, options, weights, device, dtype, at_once, fit, offline=offline)
 
             inpainter = _load_after_the_first(world, load)
             model = _describe(inpainter)
@@ -207,6 +216,7 @@ def _load_inpainter(
     device: str,
     dtype: str,
     batch_size: int | None,
+    fit: str,
     *,
     offline: bool,
 ) -> Inpainter:
@@ -221,7 +231,7 @@ def _load_inpainter(
     with quick_imports():
         from damgan_cli.inpainting.inpainter import Inpainter
 
-    return Inpainter(weights, device=device, dtype=dtype, batch_size=batch_size, offline=offline)
+    return Inpainter(weights, device=device, dtype=dtype, batch_size=batch_size, fit=fit, offline=offline)
 
 
 def _run(
@@ -298,6 +308,7 @@ def _describe(inpainter: Inpainter) -> dict[str, Any]:
         "weights": {"name": loaded.name, "source": loaded.source, "revision": loaded.revision},
         "device": str(inpainter.device),
         "dtype": str(inpainter.dtype).removeprefix("torch."),
+        "fit": inpainter.fit,
     }
 
 

@@ -1,9 +1,11 @@
 """From a photo of any size to windows that a small fully convolutional model fills well, and back.
 
 The model learned holes of up to `REACH` px from the next known pixel, so each connected part of a hole gets a
-*canvas*: its surroundings, reduced until the hole's depth fits (thin strokes stay at full resolution), cut
-into tiles. What a canvas gives is enlarged again and pasted into that part of the hole alone. A photo of at
-most `NATIVE` px a side is its own canvas, untouched. Nothing under the hole ever gets into a canvas.
+*canvas*: its surroundings, reduced by a whole number until the hole's depth fits (thin strokes stay at full
+resolution), cut into tiles. What a canvas gives is enlarged again, gets the colours of its border (seam.py)
+and the texture of its surroundings (texture.py), and is pasted into that part of the hole alone. A photo of
+at most `NATIVE` px a side is its own canvas, untouched. Nothing under the hole ever gets into a canvas.
+docs/fit.md compares this with its alternatives.
 """
 
 from __future__ import annotations
@@ -14,11 +16,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from damgan_cli.inpainting.seam import match_seam
+from damgan_cli.inpainting.texture import Texture, enlarged
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+FITS = ("auto", "smooth", "native")
+"""What ``--fit`` offers: reduce and add texture, reduce only, or neither."""
 NATIVE = 128
 """Photos up to this side (px) go through the model as they are: the size it was trained at."""
 REACH = 32
@@ -31,6 +38,10 @@ TILE = 512
 """Longest side (px) of what goes through the model in one piece."""
 OVERLAP = 128
 """How far (px) neighbouring tiles overlap; their fills are blended there."""
+_BAND = 1 << 20  # pixels of the photo that are reduced at a time: what a band needs, memory must hold
+_PIECE = 1024  # side (px) of what is enlarged and pasted at a time, likewise
+_FADE = 4  # depth (px, on the canvas) within which the seam is matched again at full resolution
+_HALO = 8  # px of the canvas around a piece: enough for pieces to agree
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
@@ -43,10 +54,14 @@ class Canvas:
     """Where in the photo, rows and columns."""
     part: NDArray[np.bool_]
     """The pixels in ``box`` that this canvas fills."""
+    unknown: NDArray[np.bool_]
+    """All hole pixels in ``box``, also of parts that other canvases fill."""
+    ratio: int
+    """How many pixels of the photo make one of the canvas, along a side."""
     image: NDArray[np.float32]
     """(h, w, 3) in [-1, 1], 0 under the hole."""
     hole: NDArray[np.bool_]
-    """(h, w): every hole pixel in sight, also of parts that other canvases fill."""
+    """(h, w): ``unknown`` on the canvas."""
 
     def __post_init__(self) -> None:
         self._sum = np.zeros((*self.hole.shape, 4), np.float32)
@@ -67,27 +82,89 @@ class Canvas:
         self._sum[tile] += fill * weight[..., None]
         self._weight[tile] += weight[..., None]
 
-    def paste(self, rgb: NDArray[np.uint8], attention: NDArray[np.float32]) -> None:
-        """Write the blended fill of this part of the hole into a photo's (H, W, 3) and (H, W)."""
+    def paste(self, rgb: NDArray[np.uint8], attention: NDArray[np.float32], *, texture: bool = True) -> None:
+        """Write the blended fill of this part of the hole into a photo's (H, W, 3) and (H, W).
+
+        Reads known pixels of ``rgb`` only. ``texture`` gives the fill of a reduced canvas the detail of its
+        surroundings.
+        """
         fill: NDArray[np.float32] = self._sum / np.maximum(self._weight, np.float32(1e-6))
-        fill[..., :3] = np.where(self.hole[..., None], fill[..., :3], self.image)
-        height, width = self.part.shape
-        if self.hole.shape != self.part.shape:
-            fill = cv2.resize(fill, (width, height), interpolation=cv2.INTER_CUBIC)  # type: ignore[assignment]
-        colours = np.clip(np.rint((fill[..., :3] + 1) * 127.5), 0, 255).astype(np.uint8)
-        rgb[self.box][self.part] = colours[self.part]
-        attention[self.box][self.part] = np.clip(fill[..., 3], 0, 1)[self.part]
+        colours = np.where(self._weight > 0, fill[..., :3], self.image)
+        colours = np.where(self.hole[..., None], match_seam(colours, self.image, self.hole), self.image)
+        fill[..., :3] = colours
+        photo = rgb[self.box]
+        if self.ratio == 1:
+            self._write((slice(None), slice(None)), fill, photo, attention[self.box])
+            return
+        source = Texture(colours, self.hole, photo, self.unknown, self.ratio) if texture else None
+        deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
+        rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
+        for top in range(rows[0], rows[-1] + 1, _PIECE):
+            for left in range(columns[0], columns[-1] + 1, _PIECE):
+                piece = (
+                    slice(top, min(top + _PIECE, rows[-1] + 1)),
+                    slice(left, min(left + _PIECE, columns[-1] + 1)),
+                )
+                if self.part[piece].any():
+                    full = self._full(fill, deep, photo, piece)
+                    if source is not None:
+                        full[..., :3] += source.detail(piece)
+                    self._write(piece, full, photo, attention[self.box])
+
+    def _full(
+        self,
+        fill: NDArray[np.float32],
+        deep: NDArray[np.bool_],
+        photo: NDArray[np.uint8],
+        piece: tuple[slice, slice],
+    ) -> NDArray[np.float32]:
+        """A piece of ``fill`` at the photo's resolution, matched to the known pixels there."""
+        ratio = self.ratio
+        rows, columns = (  # of the canvas around it
+            slice(max(0, span.start // ratio - _HALO), min(side, -(-span.stop // ratio) + _HALO))
+            for span, side in zip(piece, self.hole.shape, strict=True)
+        )
+        around = (
+            slice(rows.start * ratio, rows.stop * ratio),
+            slice(columns.start * ratio, columns.stop * ratio),
+        )
+        hole = self.unknown[around]  # the canvas may reach beyond the photo's border
+        height, width = hole.shape
+        full = enlarged(fill, ratio, (rows, columns))[:height, :width]
+        still = deep[rows, columns].repeat(ratio, axis=0).repeat(ratio, axis=1)[:height, :width]
+        full[..., :3] = match_seam(full[..., :3], _blanked(photo[around], hole), hole, still & hole)
+        top, left = piece[0].start - around[0].start, piece[1].start - around[1].start
+        return full[top : top + piece[0].stop - piece[0].start, left : left + piece[1].stop - piece[1].start]
+
+    def _write(
+        self,
+        piece: tuple[slice, slice],
+        fill: NDArray[np.float32],
+        photo: NDArray[np.uint8],
+        attention: NDArray[np.float32],
+    ) -> None:
+        part = self.part[piece]
+        mine = fill[part]  # (N, 4)
+        photo[piece][part] = np.clip(np.rint((mine[:, :3] + 1) * 127.5), 0, 255).astype(np.uint8)
+        attention[piece][part] = np.clip(mine[:, 3], 0, 1)
 
 
-def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> list[Canvas]:
-    """Canvases that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole."""
+def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> list[Canvas]:
+    """Canvases that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
+
+    Without ``reduce`` all of them are at full resolution, however deep the hole.
+    """
     height, width = hole.shape
     if not hole.any():
         return []
     if max(height, width) <= NATIVE:
         box = (slice(0, height), slice(0, width))
-        return [Canvas(box, hole, _blanked(rgb, hole), hole)]
-    return [canvas for region, mine in _regions(hole) for canvas in _canvases(rgb, hole, region, mine)]
+        return [Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole)]
+    return [
+        canvas
+        for region, mine in _regions(hole)
+        for canvas in _canvases(rgb, hole, region, mine, reduce=reduce)
+    ]
 
 
 def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
@@ -121,6 +198,8 @@ def _canvases(
     hole: NDArray[np.bool_],
     region: tuple[slice, slice],
     mine: NDArray[np.bool_],
+    *,
+    reduce: bool,
 ) -> Iterator[Canvas]:
     height, width = hole.shape
     y0, x0 = region[0].start, region[1].start
@@ -133,27 +212,27 @@ def _canvases(
         own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
         rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-        scale = min(1.0, REACH / deepest)
+        ratio = max(1, int(np.ceil(deepest / REACH))) if reduce else 1
         first_row, last_row = y0 + y + int(rows[0]), y0 + y + int(rows[-1])
         first_column, last_column = x0 + x + int(columns[0]), x0 + x + int(columns[-1])
-        top, bottom, canvas_height = _extent(first_row, last_row + 1, height, scale)
-        left, right, canvas_width = _extent(first_column, last_column + 1, width, scale)
+        top, bottom = _extent(first_row, last_row + 1, height, ratio)
+        left, right = _extent(first_column, last_column + 1, width, ratio)
         box = (slice(top, bottom), slice(left, right))
         part = np.zeros((bottom - top, right - left), bool)
         part[first_row - top : last_row + 1 - top, first_column - left : last_column + 1 - left] = own[
             rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1
         ]
-        yield Canvas(box, part, *_reduced(rgb[box], hole[box], (canvas_height, canvas_width)))
+        yield Canvas(box, part, hole[box], ratio, *_reduced(rgb[box], hole[box], ratio))
 
 
-def _extent(start: int, stop: int, limit: int, scale: float) -> tuple[int, int, int]:
-    """Of one side of a canvas around a hole from start to stop: start and stop in the photo, and length."""
-    wanted = max(NATIVE, STEP * int(np.ceil(((stop - start) * scale + 2 * CONTEXT) / STEP)))
-    length = round(wanted / scale)
+def _extent(start: int, stop: int, limit: int, ratio: int) -> tuple[int, int]:
+    """Of one side of a canvas around a hole from start to stop: start and stop in the photo."""
+    wanted = max(NATIVE, STEP * int(np.ceil(((stop - start) / ratio + 2 * CONTEXT) / STEP)))
+    length = wanted * ratio
     if length >= limit:
-        return 0, limit, (limit if scale == 1 else max(8, 8 * round(limit * scale / 8)))
+        return 0, limit
     first = min(max(0, (start + stop - length) // 2), limit - length)
-    return first, first + length, wanted
+    return first, first + length
 
 
 def _blanked(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -163,17 +242,30 @@ def _blanked(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.floa
 
 
 def _reduced(
-    rgb: NDArray[np.uint8], hole: NDArray[np.bool_], shape: tuple[int, int]
+    rgb: NDArray[np.uint8], hole: NDArray[np.bool_], ratio: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Image and hole at ``shape``: averages over known pixels alone, known where most of the area is."""
-    if shape == hole.shape:
+    """Image and hole ``ratio`` times smaller: averages over known pixels, known where most of the area is."""
+    if ratio == 1:
         return _blanked(rgb, hole), hole
-    size = shape[::-1]
-    known = cv2.resize((~hole).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    image = cv2.resize(_blanked(rgb, hole), size, interpolation=cv2.INTER_AREA)
-    lost = known < 0.5
-    image = np.where(lost[..., None], 0, image / np.maximum(known, 0.5)[..., None])
-    return image.astype(np.float32), lost
+    height, width = (-(-side // ratio) for side in hole.shape)
+    image, lost = np.empty((height, width, 3), np.float32), np.empty((height, width), bool)
+    step = max(1, _BAND // (ratio * ratio * width))
+    for row in range(0, height, step):
+        rows = slice(row, min(row + step, height))
+        band = slice(rows.start * ratio, rows.stop * ratio)
+        bottom, right = (rows.stop - row) * ratio - hole[band].shape[0], width * ratio - hole.shape[1]
+        known = (~hole[band]).astype(np.float32)
+        sums = [
+            cv2.resize(
+                cv2.copyMakeBorder(layer, 0, bottom, 0, right, cv2.BORDER_REPLICATE),
+                (width, rows.stop - row),
+                interpolation=cv2.INTER_AREA,
+            )
+            for layer in (_blanked(rgb[band], hole[band]), known)
+        ]
+        lost[rows] = sums[1] < 0.5
+        image[rows] = np.where(lost[rows, :, None], 0, sums[0] / np.maximum(sums[1], 0.5)[..., None])
+    return image, lost
 
 
 def _spans(side: int) -> list[slice]:

@@ -16,7 +16,7 @@ from damgan_cli.errors import DeviceError, MaskError
 from damgan_cli.hub import push_loaded
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
-from damgan_cli.inpainting.canvas import NATIVE, TILE, Canvas, plan
+from damgan_cli.inpainting.canvas import FITS, NATIVE, TILE, Canvas, plan
 from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ class Inpainter:
     ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda[:N]`` or
     ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows of
     128 x 128 px that go through the model at once (larger ones count by their area), None takes what suits
-    the device. Where memory runs out, batches are halved. ``offline`` never touches the network. Raises
-    WeightsError and DeviceError.
+    the device. Where memory runs out, batches are halved. ``fit`` says how holes that are deeper than those
+    trained on are brought in reach of the model: ``auto`` reduces them and gives the fill texture from its
+    surroundings, ``smooth`` leaves the texture away, ``native`` does not reduce. ``offline`` never touches
+    the network. Raises WeightsError and DeviceError.
     """
 
     def __init__(
@@ -58,10 +60,14 @@ class Inpainter:
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int | None = None,
+        fit: str = "auto",
         offline: bool = False,
     ) -> None:
+        if fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.fit = fit
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
@@ -108,7 +114,7 @@ class Inpainter:
                 warnings.warn(
                     "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
                 )
-            canvases.append(plan(image, hole))
+            canvases.append(plan(image, hole, reduce=self.fit != "native"))
         windows: dict[tuple[int, int], list[_Window]] = {}
         for canvas in (canvas for plans in canvases for canvas in plans):
             for tile in canvas.tiles():
@@ -121,7 +127,7 @@ class Inpainter:
         for image, plans in zip(images, canvases, strict=True):
             rgb, attention = image.copy(), np.zeros(image.shape[:2], np.float32)
             for canvas in plans:
-                canvas.paste(rgb, attention)
+                canvas.paste(rgb, attention, texture=self.fit == "auto")
             fills.append(Fill(rgb, attention))
         return fills
 
@@ -176,6 +182,7 @@ class Inpainter:
         device: str = "auto",
         dtype: str = "auto",
         batch_size: int | None = None,
+        fit: str = "auto",
     ) -> Inpainter:
         """Load ``ORG/REPO`` from the Hub, a folder, or embedded weights, as with other Hub libraries.
 
@@ -186,7 +193,7 @@ class Inpainter:
         weights = load_weights(
             repo_or_path, offline=local_files_only, revision=revision, token=token, cache_dir=cache_dir
         )
-        return cls(weights, device=device, dtype=dtype, batch_size=batch_size)
+        return cls(weights, device=device, dtype=dtype, batch_size=batch_size, fit=fit)
 
     def push_to_hub(
         self,
