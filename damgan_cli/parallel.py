@@ -32,7 +32,7 @@ def in_order(
     picklable; the processes' warnings are issued here. Leaving early stops the work after the jobs at hand.
     """
     if workers is None:
-        workers = _cores() if len(jobs) >= _FEW else 1
+        workers = cores() if len(jobs) >= _FEW else 1
     workers = min(workers, len(jobs))
     if workers <= 1:
         yield from map(function, jobs)
@@ -56,7 +56,8 @@ def _recorded(function: Callable[[_Job], _Result], job: _Job) -> tuple[_Result, 
     return result, [one.message for one in caught if isinstance(one.message, Warning)]
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # Linux: what containers and schedulers allow
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

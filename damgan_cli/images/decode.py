@@ -23,7 +23,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images.metadata import ORIENTATION, PHOTOSHOP, XMP, patch_photoshop, patch_xmp
+from damgan_cli.images.metadata import ORIENTATION, PHOTOSHOP, XMP, patch_exif, patch_photoshop, patch_xmp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -279,6 +279,8 @@ def _not_kept(image: Image.Image, data: bytes) -> str | None:
         return f"16 bits per channel in a colour space that is not supported (photometric {tags.get(262)})"
     if tags.get(284, 1) != 1 and tags.get(277, 1) > 1:
         return "16 bits per channel that are not interleaved (planar)"
+    if tags.get(ORIENTATION, 1) != 1 and data[2:4] in {b"+\0", b"\0+"}:
+        return "16 bits per channel that are to be turned, in a BigTIFF"
     if set(tags.get(338, ())) - {2}:
         return "16 bits per channel and premultiplied alpha, or a fourth channel that is no alpha"
     if tags.get(259, 1) not in {1, 5, 8, 32773, 32946}:
@@ -326,6 +328,8 @@ def _descriptive_tags(tags: Image.Exif) -> bytes:
 
 
 def _decode_16_bit(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
+    if image.format == "TIFF":
+        data = patch_exif(data, upright=True)  # OpenCV would turn the pixels, and fail at a quarter turn
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit pixels cannot be decoded")

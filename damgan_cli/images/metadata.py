@@ -27,6 +27,7 @@ _PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")
 def patch_exif(exif: bytes, *, upright: bool) -> bytes:
     """EXIF bytes without their thumbnail (IFD 1) and, if ``upright``, with orientation 1. Else untouched.
 
+    A TIFF file (no BigTIFF) is built alike: its second page is cut.
     Patched in place rather than rewritten: maker notes hold absolute offsets and would not survive.
     """
     data = bytearray(exif)

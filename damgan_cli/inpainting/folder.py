@@ -1,11 +1,18 @@
-"""Fill many photos: decode ahead of the network, batch windows across photos, write behind it."""
+"""Fill many photos on all cores: each worker reads, fills and writes a batch of photos of its own.
+
+So decoding, inference and encoding overlap, whatever each of them takes. On a CPU a network that runs once
+on each core is faster than one spread over all cores, whose threads wait for each other at every layer.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,17 +21,19 @@ from damgan_cli.errors import DamganError, MaskError
 from damgan_cli.images.files import read_mask, write_atomically, write_png
 from damgan_cli.images.mask_sources import grown
 from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
+from damgan_cli.parallel import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from damgan_cli.inpainting.inpainter import Fill, Inpainter
     from damgan_cli.inpainting.jobs import Job
 
-_THREADS = 4
-_PIXELS_AT_ONCE = 16_000_000  # photos held in memory for one batch; a bigger photo comes alone
+_MOST_WORKERS = 16  # of a GPU, which only wait for their turn beyond that
+_PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone and takes the place of others
 
 
 @dataclass(frozen=True)
@@ -76,46 +85,95 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
-    """Do ``jobs``, yielding each one's result once its files are written.
+    """Do ``jobs``, yielding each one's result, in their order, once its files are written.
 
     What fails is a result too and does not stop the others. Leaving early (Ctrl-C) lets files that are being
     written be finished and leaves nothing half-written.
     """
-    batches = list(_batches(jobs, inpainter.batch_size))
-    read = lru_cache(maxsize=1)(read_mask)  # one mask for all is read once
-    pool = ThreadPoolExecutor(_THREADS)
+    workers, threads = _workers(inpainter)
+    batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
+    workers = max(1, min(workers, len(batches)))
+    leaving = threading.Event()
+    work = partial(_work, inpainter=inpainter, options=options, read=_mask_reader(jobs), leaving=leaving)
+    pool = ThreadPoolExecutor(workers)
+    running: deque[tuple[Future[list[Result]], int]] = deque()
     try:
-        loading = [pool.submit(_try_load, job, options, read) for job in batches[0]] if batches else []
-        saving: list[Future[Result]] = []
-        for number in range(len(batches)):
-            loaded = [future.result() for future in loading]
-            loading = [
-                pool.submit(_try_load, job, options, read)
-                for batch in batches[number + 1 : number + 2]
-                for job in batch
-            ]
-            results, fills = _fill([item for item in loaded if isinstance(item, _Loaded)], inpainter)
-            yield from (future.result() for future in saving)
-            yield from (item for item in loaded if isinstance(item, Result))
-            yield from results
-            saving = [pool.submit(_try_save, item, fill, seconds, options) for item, fill, seconds in fills]
-        yield from (future.result() for future in saving)
+        for batch in batches:
+            pixels = sum(map(_pixels, batch))
+            room = _PIXELS_PER_WORKER * workers
+            while running and (len(running) > workers or sum(size for _, size in running) + pixels > room):
+                yield from running.popleft()[0].result()
+            # cores that have no batch of their own, as there are few or huge ones, help with this
+            side_by_side = min(workers, max(1, room // max(1, pixels)))
+            running.append((pool.submit(work, batch, threads=max(1, threads // side_by_side)), pixels))
+        while running:
+            yield from running.popleft()[0].result()
     finally:
+        leaving.set()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _workers(inpainter: Inpainter) -> tuple[int, int]:
+    """How many batches to work on at once, and how many threads torch has for all of them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if inpainter.device.type == "cpu":
+        return threads, threads
+    return min(_MOST_WORKERS, max(2, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))), threads
+
+
+def _mask_reader(jobs: list[Job]) -> Callable[..., NDArray[np.bool_]]:
+    """`read_mask`, but one mask for all photos is read only once."""
+    if len({job.mask for job in jobs}) > 1:
+        return read_mask
+    once, turn = lru_cache(maxsize=1)(read_mask), threading.Lock()
+
+    def read(path: Path, *, invert: bool) -> NDArray[np.bool_]:
+        with turn:
+            return once(path, invert=invert)
+
+    return read
+
+
+def _pixels(job: Job) -> int:
+    return job.size[0] * job.size[1] if job.size else 0
 
 
 def _batches(jobs: list[Job], count: int) -> Iterator[list[Job]]:
     batch: list[Job] = []
-    pixels = 0
     for job in jobs:
-        size = job.size[0] * job.size[1] if job.size else 0
-        if batch and (len(batch) >= count or pixels + size > _PIXELS_AT_ONCE):
+        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > _PIXELS_PER_WORKER):
             yield batch
-            batch, pixels = [], 0
+            batch = []
         batch.append(job)
-        pixels += size
     if batch:
         yield batch
+
+
+def _work(
+    batch: list[Job],
+    *,
+    threads: int,
+    inpainter: Inpainter,
+    options: Options,
+    read: Callable[..., NDArray[np.bool_]],
+    leaving: threading.Event,
+) -> list[Result]:
+    """Read, fill and write a batch, with so many ``threads`` of torch's; stops early when ``leaving``."""
+    import torch
+
+    torch.set_num_threads(threads)  # for this thread alone, and those that are started later
+    loaded = [_try_load(job, options, read) for job in batch if not leaving.is_set()]
+    results = [item for item in loaded if isinstance(item, Result)]
+    if not leaving.is_set():
+        failed, fills = _fill([item for item in loaded if isinstance(item, _Loaded)], inpainter)
+        results += failed
+        for item, fill, seconds in fills:
+            if not leaving.is_set():
+                results.append(_try_save(item, fill, seconds, options))
+    place = {job: number for number, job in enumerate(batch)}
+    return sorted(results, key=lambda result: place[result.job])
 
 
 def _fill(

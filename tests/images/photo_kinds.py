@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import png
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,8 +127,13 @@ LOSSLESS = {
 
 
 def stored_pixels(path: Path) -> np.ndarray:
-    """Pixels as any other program would see them: every channel, full depth; 8-bit TIFF is turned upright."""
+    """Pixels as other programs see them: all channels (of 16 bits BGRA), full depth; 8-bit TIFF upright."""
     if "16" in path.name:
+        if path.suffix.startswith(".tif"):
+            with tifffile.TiffFile(path) as file:  # OpenCV would turn it; but LZW is read by OpenCV only
+                if file.pages[0].compression != tifffile.COMPRESSION.LZW:
+                    pixels = file.pages[0].asarray()
+                    return pixels if pixels.ndim == 2 else pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     with Image.open(BytesIO(path.read_bytes())) as image:  # from a path Pillow forgets to turn raw TIFFs
         image.load()
@@ -140,3 +145,26 @@ def stored_pixels(path: Path) -> np.ndarray:
 def mode_of(path: Path) -> tuple:
     with Image.open(path) as image:
         return image.format, image.mode, image.size, stored_pixels(path).dtype, stored_pixels(path).shape
+
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def exif(orientation=1, *, thumbnail=False):
+    tags = Image.Exif()
+    tags[0x010F] = "Maker"
+    tags[0x0112] = orientation
+    tags[0x8769] = {0x9003: "2020:02:03 04:05:06", 0x829A: 0.01}
+    tags[0x8825] = {1: "N", 2: (48.0, 12.0, 30.5)}
+    data = tags.tobytes()
+    if not thumbnail:
+        return data
+    # Pillow writes no IFD 1: append one whose JPEG thumbnail is the word SECRET
+    base, data = 6, bytearray(data)
+    end = "<" if data[6:8] == b"II" else ">"
+    ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
+    link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
+    start = len(data) - base
+    struct.pack_into(end + "L", data, link, start)
+    body = struct.pack(end + "HHHLLHHLLL", 2, 0x0201, 4, 1, start + 30, 0x0202, 4, 1, 6, 0)
+    return bytes(data) + body + b"SECRET"

@@ -16,9 +16,8 @@ from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images import decode
 from damgan_cli.images.files import EXTENSIONS, read_mask, read_rgb
 from damgan_cli.images.photo import read_photo, write_photo
-from tests.images.photo_kinds import LOSSLESS, noise
+from tests.images.photo_kinds import ICC, LOSSLESS, exif, noise
 from tests.images.photo_variants import VARIANTS
-from tests.images.test_photo import ICC, exif
 
 ROUNDS = int(os.environ.get("FUZZ_ROUNDS", "10"))  # per kind of file; 200 take ten minutes
 SEED = os.environ.get("FUZZ_SEED", "")

@@ -76,7 +76,7 @@ def test_files_of_every_kind(data, tiny_weights):
         (result,) = fill_photos([Job(name, photo, mask, output, fakeness)], inpainter, options)
         assert result.error is None
         grown = cv2.dilate(hole.astype(np.uint8), _disc(options.dilate)) > 0
-        # Pillow shows a TIFF upright, OpenCV and other formats as it is stored
+        # Pillow shows a TIFF upright, other formats as they are stored
         upright = photo.suffix.startswith(".tif") and "16" not in name
         known = ~grown if upright else store(~grown, orientation)
         before, after = stored_pixels(photo), stored_pixels(output)
