@@ -44,7 +44,7 @@ class Options:
     dilate: int = 0
     """How far (px) the hole grows."""
     quality: int | None = None
-    """Of JPEG and WebP, 1-100; None keeps the source's."""
+    """Of JPEG, WebP, AVIF and HEIC, 1-100; None keeps a JPEG's, else 95."""
 
 
 @dataclass(frozen=True)
