@@ -102,7 +102,7 @@ def inpaint(
             "--quality",
             min=1,
             max=100,
-            help="Of JPEG and WebP. By default a JPEG is coded as its source was, else at 95.",
+            help="Of JPEG, WebP, AVIF and HEIC. By default a JPEG is coded as its source was, else 95.",
             show_default=False,
         ),
     ] = None,
