@@ -8,8 +8,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
+from damgan_cli.errors import ImageFileError
 from damgan_cli.images.decode import decode
 from damgan_cli.images.files import read_rgb
 from damgan_cli.images.photo import read_photo, write_photo
@@ -149,3 +151,10 @@ def test_16_bit_files_are_turned_once(name, orientation, tmp_path):
     assert np.array_equal(after[~inside], before[~inside])
     assert not np.array_equal(after[inside], before[inside])
     assert decode(target).orientation == orientation
+
+
+def test_a_turned_16_bit_bigtiff_is_refused_as_nothing_at_hand_reads_it_right(tmp_path):
+    orientation = (274, "H", 1, 6, True)
+    tifffile.imwrite(tmp_path / "a.tif", noise(3, np.uint16), bigtiff=True, extratags=[orientation])
+    with pytest.raises(ImageFileError, match="to be turned, in a BigTIFF"):
+        read_photo(tmp_path / "a.tif")
