@@ -90,7 +90,7 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     What fails is a result too and does not stop the others. Leaving early (Ctrl-C) lets files that are being
     written be finished and leaves nothing half-written.
     """
-    workers, threads = _workers(inpainter)
+    workers, threads = parallelism(inpainter)
     batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
     workers = max(1, min(workers, len(batches)))
     leaving = threading.Event()
@@ -113,7 +113,7 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _workers(inpainter: Inpainter) -> tuple[int, int]:
+def parallelism(inpainter: Inpainter) -> tuple[int, int]:
     """How many batches to work on at once, and how many threads torch has for all of them."""
     import torch
 
