@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.jobs import Job, Plan
-    from damgan_cli.inpainting.world import World
+    from damgan_cli.world import World
 
 
 _NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fit": None}
@@ -139,7 +139,7 @@ def inpaint(
     from damgan_cli.images.atomic import remove_strays
     from damgan_cli.images.decode import MAX_PIXELS, limit_pixels
     from damgan_cli.inpainting.jobs import ALPHA, plan_jobs
-    from damgan_cli.inpainting.world import World
+    from damgan_cli.world import World
 
     if invert_mask and mask == ALPHA:
         raise MaskError(
