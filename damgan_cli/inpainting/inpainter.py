@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,7 @@ class Inpainter:
         self.dtype = choose_dtype(dtype, self.device)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
+        self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def __call__(self, image: Any, mask: Any) -> Any:
@@ -156,9 +158,13 @@ class Inpainter:
 
     def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
-        image = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)  # channels last already
-        mask = torch.from_numpy(holes).to(self.device)[:, None].float()  # (B, 1, h, w)
-        return self.generate(image, mask).permute(0, 2, 3, 1).cpu().numpy()
+        given = torch.from_numpy(images), torch.from_numpy(holes)
+        if self.device.type == "cuda":  # from pinned memory a copy need not be waited for
+            given = given[0].pin_memory(), given[1].pin_memory()
+        with contextlib.nullcontext() if self.device.type == "cpu" else self._turn:
+            image = given[0].to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last already
+            mask = given[1].to(self.device, non_blocking=True)[:, None].float()  # (B, 1, h, w)
+            return self.generate(image, mask).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
     def generate(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
