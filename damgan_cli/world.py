@@ -1,4 +1,4 @@
-"""Several processes that share one run: ``torchrun --nproc-per-node 8 -m damgan_cli inpaint ...``."""
+"""Several processes that share a run: ``torchrun --nproc-per-node 8 -m damgan_cli inpaint ...`` or train."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from damgan_cli.errors import DamganError, ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from torch import Tensor
+
 _T = TypeVar("_T")
 _PATIENCE = timedelta(days=30)  # the first process may finish hours before the last
 
@@ -20,7 +22,8 @@ _PATIENCE = timedelta(days=30)  # the first process may finish hours before the 
 class World:
     """The processes of this run; usually there is one.
 
-    The first plans and reports, all fill their share. They talk over gloo, which needs no GPU.
+    The first plans and reports, all do their share. They talk over gloo, which needs no GPU; what is on
+    GPUs goes over NCCL.
     """
 
     rank: int = 0
@@ -34,9 +37,11 @@ class World:
             return cls()
         import torch
 
+        backend = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
+            backend = "cpu:gloo,cuda:nccl"
+        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
         return cls(rank, size)
 
     @property
@@ -74,6 +79,31 @@ class World:
         everyone: list[list[_T]] | None = [[] for _ in range(self.size)] if self.first else None
         distributed.gather_object(items, everyone)
         return [item for part in everyone for item in part] if everyone else items
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace tensors of the same shapes in all processes by their mean over the processes, in place."""
+        if self.size == 1 or not tensors:
+            return
+        import torch
+        from torch import distributed
+
+        flat = torch.cat([tensor.flatten() for tensor in tensors])  # one message is faster than hundreds
+        distributed.all_reduce(flat)
+        flat /= self.size
+        means = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, mean in zip(tensors, means, strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def largest(self, values: list[float]) -> list[float]:
+        """The largest of each value over all processes."""
+        if self.size == 1:
+            return values
+        import torch
+        from torch import distributed
+
+        together = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(together, distributed.ReduceOp.MAX)
+        return [float(value) for value in together]
 
     def leave(self) -> None:
         """Part in peace; to be called when nothing is left to be said."""

@@ -67,7 +67,7 @@ def level(
     inpainter: Inpainter, rgb: Array, hole: Array, canvas: canvases.Canvas, ratio: int, below: Array | None
 ) -> canvases.Canvas:
     """The canvas filled at ``ratio``; ``below`` is the level under it, which guides the DAM stage."""
-    image, mask = canvases._reduced(rgb[canvas.box], hole[canvas.box], ratio)  # noqa: SLF001
+    image, mask = canvases._reduced(rgb[canvas.box], hole[canvas.box], ratio)
     here = canvases.Canvas(canvas.box, canvas.part, canvas.unknown, ratio, image, mask)
     guide = None if below is None else cv2.resize(below, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
     for tile in here.tiles():
@@ -86,7 +86,7 @@ def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
         below = None
         for ratio in ratios:
             here = level(inpainter, rgb, hole, canvas, ratio, below)
-            total = here._sum[..., :3] / np.maximum(here._weight, 1e-6)  # noqa: SLF001
+            total = here._sum[..., :3] / np.maximum(here._weight, 1e-6)
             below = np.where(here.hole[..., None], total, here.image)
         with patch.object(canvases, "match_seam", lambda fill, *_: fill.copy()):
             here.paste(result, attention, texture=False)

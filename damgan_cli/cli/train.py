@@ -32,6 +32,14 @@ def train(
         str | None,
         typer.Option(help="Start from these weights (a name, folder or ORG/REPO).", show_default=False),
     ] = None,
+    perceptual_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="File or folder with lpips-alex.safetensors or lpips-vgg16.safetensors, for presets with a "
+            "perceptual loss; without it they are downloaded once.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     settings: Annotated[
         list[str] | None,
@@ -61,20 +69,25 @@ def train(
     if images is None and not minutes:
         raise TrainingError("How long should it train?", "Give --images or --minutes.")
     config = PRESETS[preset].with_settings(settings or [])
-    say = (lambda _: None) if quiet else console.note
 
     from damgan_cli import __version__
     from damgan_cli.devices import choose_device
+    from damgan_cli.evaluation.features import load_lpips
     from damgan_cli.training.data import Batches, find_photos, load_photos
+    from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.loop import CHECKPOINT, WEIGHTS, Budget, Trainer, run
     from damgan_cli.training.validation import Validation
     from damgan_cli.weights import load_weights
+    from damgan_cli.world import World
 
+    world = World.join()
+    say = (lambda _: None) if quiet or not world.first else console.note
     chosen = choose_device(device)
     if (out / CHECKPOINT).exists() and not resume:
         raise TrainingError(
             f"{out} already holds a training.", "Go on with --resume, or choose another --out."
         )
+    perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
     paths = find_photos(data)
     if val is not None:
         val_paths = find_photos([val])
@@ -84,14 +97,17 @@ def train(
     bad: list[ImageFileError] = []
     photos = load_photos(paths, config.size, config.crop_scale, bad.append)
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
-    for problem in bad:
+    for problem in bad if world.first else ():
         console.warn(f"left out: {problem}")
-    batches = Batches(photos, config, seed)
+    if chosen.type == "cuda":
+        batches: Batches | DeviceBatches = DeviceBatches(photos, config, seed, chosen)
+    else:
+        batches = Batches(photos, config, seed)
     if not val_photos:
         raise TrainingError("No validation photo could be read.", "Check --val.")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes))
+        trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes), perceptual, world)
         if resume:
             trainer.restore(out / CHECKPOINT)
         elif init:
@@ -106,16 +122,20 @@ def train(
             "init": init,
             "seed": seed,
         }
-        (out / "config.json").write_text(
-            json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8"
-        )
+        if world.first:
+            (out / "config.json").write_text(
+                json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8"
+            )
         say(f"{len(photos):,} photos, {len(val_photos)} for validation; {chosen}, {trainer.dtype}; in {out}")
         finished = run(trainer, out, Validation(val_photos, config.size), info, say)
     except OSError as problem:
         raise TrainingError(f"Cannot write to {out}: {problem}.", "Choose another --out.") from problem
+    world.leave()
     if not finished:
-        console.note(
-            f"Interrupted after {trainer.images:,} images; saved. Go on with the same command and --resume."
-        )
+        if world.first:
+            console.note(
+                f"Interrupted after {trainer.images:,} images; saved. "
+                "Go on with the same command and --resume."
+            )
         raise typer.Exit(ExitCode.INTERRUPTED)
     say(f"Weights are in {out / WEIGHTS}")

@@ -64,7 +64,7 @@ class FeatureMetrics:
         self.names = tuple(names)
         self.device = torch.device(device)
         self._lpips = {
-            name: Lpips(*_lpips_weights(name, weights, offline=offline)).to(self.device)
+            name: load_lpips(name, weights, offline=offline).to(self.device)
             for name in self.names
             if name in LPIPS_FILES
         }
@@ -137,24 +137,22 @@ def _tensor(images: list[Image]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
-def _lpips_weights(name: str, weights: Path | None, *, offline: bool) -> tuple[str, dict[str, Tensor]]:
-    """Backbone and weights of one LPIPS."""
+def load_lpips(name: str, weights: Path | None, *, offline: bool = False) -> Lpips:
+    """The network of ``lpips_alex`` or ``lpips_vgg``; arguments and errors as of ``FeatureMetrics``."""
     backbone = "alex" if name == "lpips_alex" else "vgg16"
     if weights is not None:
         path = _find(weights, LPIPS_FILES[name], name)
         try:
-            tensors = load_file(path)
-            Lpips(backbone, tensors)
+            return Lpips(backbone, load_file(path))
         except (SafetensorError, KeyError, RuntimeError, ValueError, OSError) as problem:
             raise WeightsError(
                 f"{path} does not hold the weights of LPIPS on {backbone} ({problem}).",
                 f"Give a file like {LPIPS_FILES[name]} with features.N.weight, features.N.bias and lin.0-4.",
             ) from None
-        return backbone, tensors
     folder = _installed("torchmetrics", name) / "functional" / "image" / "lpips_models"
     heads = torch.load(folder / f"{backbone.removesuffix('16')}.pth", weights_only=True, map_location="cpu")
     tensors = {f"lin.{i}": heads[f"lin{i}.model.1.weight"] for i in range(5)}
-    return backbone, tensors | _torchvision_features(backbone, name, offline=offline)
+    return Lpips(backbone, tensors | _torchvision_features(backbone, name, offline=offline))
 
 
 def _torchvision_features(backbone: str, name: str, *, offline: bool) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ class Lpips(nn.Module):
         distance = image.new_zeros(image.shape[0])
         for stage, head in zip(self.stages, self.heads, strict=True):
             a, b = stage(a), stage(b)  # (B, C, h, w)
-            squared = (_unit(a) - _unit(b)) ** 2
+            squared = (_unit(a.float()) - _unit(b.float())) ** 2
             distance = distance + F.conv2d(squared, head).mean((1, 2, 3))
         return distance
 

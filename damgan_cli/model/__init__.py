@@ -2,7 +2,15 @@
 
 from damgan_cli.model.config import GeneratorConfig
 from damgan_cli.model.dam import DAMBlock
-from damgan_cli.model.discriminator import Discriminator
+from damgan_cli.model.discriminator import Discriminator, PatchDiscriminator
 from damgan_cli.model.generator import Generator, GeneratorOutput, composite
 
-__all__ = ["DAMBlock", "Discriminator", "Generator", "GeneratorConfig", "GeneratorOutput", "composite"]
+__all__ = [
+    "DAMBlock",
+    "Discriminator",
+    "Generator",
+    "GeneratorConfig",
+    "GeneratorOutput",
+    "PatchDiscriminator",
+    "composite",
+]

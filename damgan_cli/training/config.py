@@ -37,7 +37,19 @@ class TrainingConfig:
     """L_re also gets this many times the mean error over each image's own hole: known pixels are pasted
     over in the end, and this way a small hole counts as much as a large one."""
     gan_loss: str = "minimax"
-    """``minimax`` (Eq. 2) or ``non-saturating``: what the generator minimises."""
+    """``minimax`` (Eq. 2), ``non-saturating`` (what the generator minimises) or ``hinge``."""
+    discriminator: str = "global"
+    """``global`` (the paper's) or ``patch``, whose target for a filled picture is the mask."""
+    r1_gamma: float = 0.0
+    """Weight of the gradient penalty on real images (Mescheder et al. 2018), taken every 16th step."""
+    feature_matching: float = 0.0
+    """Weight of the distance of real and filled pictures in the discriminator's features."""
+    perceptual: str = ""
+    """``lpips_alex`` or ``lpips_vgg``: the result is also drawn to the truth in this distance."""
+    lambda_perceptual: float = 0.0
+    """Weight of that distance, of the composited result."""
+    lambda_ssim: float = 0.0
+    """Weight of 1 - SSIM of the composited result."""
     adversarial_start: float = 0.0
     """Share of the budget after which the discriminator joins; 1 leaves it out."""
 
@@ -75,7 +87,16 @@ class TrainingConfig:
             (self.crop_scale >= 1, "crop_scale must be at least 1"),
             (bool(self.masks) and all(w > 0 for w in self.masks.values()), "masks needs positive shares"),
             (set(self.masks) <= set(MASK_KINDS), f"masks must be among {', '.join(MASK_KINDS)}"),
-            (self.gan_loss in ("minimax", "non-saturating"), "gan_loss is minimax or non-saturating"),
+            (
+                self.gan_loss in ("minimax", "non-saturating", "hinge"),
+                "gan_loss is minimax, non-saturating or hinge",
+            ),
+            (self.discriminator in ("global", "patch"), "discriminator is global or patch"),
+            (
+                self.perceptual in ("", "lpips_alex", "lpips_vgg"),
+                "perceptual is lpips_alex, lpips_vgg or empty",
+            ),
+            (bool(self.perceptual) == (self.lambda_perceptual > 0), "perceptual goes with lambda_perceptual"),
             (self.batch_size >= 1, "batch_size must be at least 1"),
             (self.learning_rate > 0, "learning_rate must be positive"),
             (self.tick_images >= 1, "tick_images must be at least 1"),

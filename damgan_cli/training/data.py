@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 
 from damgan_cli.errors import ImageFileError, TrainingError
 from damgan_cli.images.files import list_images, read_rgb
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from damgan_cli.training.config import TrainingConfig
 
@@ -73,6 +75,11 @@ def resize_short_side(image: NDArray[np.uint8], short: int) -> NDArray[np.uint8]
     return np.asarray(cv2.resize(image, target, interpolation=interpolation), np.uint8)
 
 
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 in [-1, 1], channels last in memory."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
 class Batches:
     """Endless training batches; batch number ``step`` is always the same for one seed and set of photos."""
 
@@ -95,6 +102,11 @@ class Batches:
         first = step * self.config.batch_size
         pairs = [self._sample(first + i) for i in range(self.config.batch_size)]
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+    def tensors(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) in [-1, 1] and masks (B, 1, S, S), 1 = hole, both float32, of step ``step``."""
+        images, masks = self(step)
+        return to_tensor(images, device), torch.from_numpy(masks).to(device).float()[:, None]
 
     def _sample(self, position: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         epoch, index = divmod(position, len(self.photos))

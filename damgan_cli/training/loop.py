@@ -5,33 +5,38 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import signal
 import time
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damgan_cli.devices import choose_dtype
 from damgan_cli.errors import TrainingError
 from damgan_cli.images.files import write_png
-from damgan_cli.model import Discriminator, Generator, composite
+from damgan_cli.model import Generator, composite
 from damgan_cli.model import losses as L
+from damgan_cli.training.adversary import R1_EVERY, Adversary
 from damgan_cli.training.card import model_card
 from damgan_cli.training.checkpoints import load_checkpoint, save_checkpoint
-from damgan_cli.training.validation import Validation, to_tensor
+from damgan_cli.training.interrupt import Interrupted
+from damgan_cli.training.widen import widened
 from damgan_cli.weights import save_weights
+from damgan_cli.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from damgan_cli.evaluation.lpips import Lpips
     from damgan_cli.training.config import TrainingConfig
     from damgan_cli.training.data import Batches
+    from damgan_cli.training.device_data import DeviceBatches
+    from damgan_cli.training.validation import Validation
 
-GENERATOR_LOSSES = {"minimax": L.minimax_generator_loss, "non-saturating": L.non_saturating_generator_loss}
 CHECKPOINT = "checkpoint.pt"
 STATS = "stats.jsonl"
 WEIGHTS = "weights"
@@ -60,19 +65,46 @@ def learning_rate(config: TrainingConfig, images: int, progress: float) -> float
     return warmup * (config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * phase)) / 2)
 
 
+def jittered(*images: Tensor) -> list[Tensor]:
+    """The same random crop, scale, mirroring and transposition of several (B, 3, S, S).
+
+    A perceptual network that always looks through one grid of strides rewards patterns of dots that fit
+    this grid; random transformations of its input do not (E-LPIPS, Kettunen et al. 2019).
+    """
+    size = images[0].shape[-1]
+    side = size - int(torch.randint(size // 8, ()))
+    top, left = (int(torch.randint(size - side + 1, ())) for _ in "yx")
+    target = round(side * (0.75 + 0.5 * float(torch.rand(()))))
+    mirror, transpose = torch.rand(2) < 0.5
+    cut = [image[..., top : top + side, left : left + side] for image in images]
+    cut = [F.interpolate(image, size=(target, target), mode="bilinear") for image in cut]
+    cut = [image.flip(3) for image in cut] if mirror else cut
+    return [image.transpose(2, 3) for image in cut] if transpose else cut
+
+
 class Trainer:
     """Everything that changes while training, so that one checkpoint holds all of it."""
 
     def __init__(
-        self, config: TrainingConfig, batches: Batches, device: torch.device, seed: int, budget: Budget
+        self,
+        config: TrainingConfig,
+        batches: Batches | DeviceBatches,
+        device: torch.device,
+        seed: int,
+        budget: Budget,
+        perceptual: Lpips | None = None,
+        world: World | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.config, self.batches, self.device, self.seed, self.budget = config, batches, device, seed, budget
+        self.world = world or World()
         dtype = choose_dtype("auto", device)
         # float16 gradients would need loss scaling; only GPUs without bfloat16 ask for it
         self.dtype = torch.float32 if dtype == torch.float16 else dtype
         self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.D = Discriminator(config.size).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary = Adversary(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.D = self.adversary.D
+        self.perceptual = perceptual and perceptual.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)
         self.optimizer_G = self._adam(self.G, config.learning_rate)
         self.optimizer_D = self._adam(self.D, config.discriminator_learning_rate)
@@ -87,8 +119,8 @@ class Trainer:
 
     @property
     def images(self) -> int:
-        """Images seen."""
-        return self.step * self.config.batch_size
+        """Images seen, by all processes together."""
+        return self.step * self.config.batch_size * self.world.size
 
     @property
     def progress(self) -> float:
@@ -96,14 +128,10 @@ class Trainer:
         return self.budget.progress(self.images, self.seconds)
 
     def start_from(self, generator: Generator) -> None:
-        """Take over the parameters of shipped weights. Raises TrainingError if the widths differ."""
-        if generator.config != self.config.generator:
-            raise TrainingError(
-                f"The weights have generator {generator.config}, the training {self.config.generator}.",
-                "Set the widths with --set generator={...} to those of the weights.",
-            )
-        self.G.load_state_dict(generator.state_dict())
-        self.ema.load_state_dict(generator.state_dict())
+        """Take over the parameters of shipped weights, see ``widened``. Raises TrainingError."""
+        state = widened(generator, self.config.generator).state_dict()
+        self.G.load_state_dict(state)
+        self.ema.load_state_dict(state)
 
     def train_step(self) -> dict[str, float | Tensor]:
         """One step of the generator and, once it has joined, one of the discriminator; returns losses."""
@@ -117,9 +145,8 @@ class Trainer:
                 group["lr"] = full * rate
         adversarial = config.lambda_adv > 0 and self.progress >= config.adversarial_start
 
-        image_array, mask_array = self.batches(self.step)
-        truth = to_tensor(image_array, self.device)  # (B, 3, S, S) in [-1, 1]
-        mask = torch.from_numpy(mask_array).to(self.device).float()[:, None]  # (B, 1, S, S), 1 = hole
+        # (B, 3, S, S) in [-1, 1] and (B, 1, S, S), 1 = hole
+        truth, mask = self.batches.tensors(self.step * self.world.size + self.world.rank, self.device)
         weight = None
         if config.hole_weight:
             ratio = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / mask[0].numel())
@@ -132,19 +159,29 @@ class Trainer:
         loss_dam = L.dam_loss(output.maps, truth, output.result)  # Eq. 3
         loss = config.lambda_re * loss_re + config.lambda_dam * loss_dam  # Eq. 4
         losses: dict[str, float | Tensor] = {"loss_re": loss_re.detach(), "loss_dam": loss_dam.detach()}
-        if adversarial:
-            self.D.requires_grad_(requires_grad=False)
+        if config.lambda_ssim:
+            loss_ssim = L.ssim_loss(fake, truth)
+            loss = loss + config.lambda_ssim * loss_ssim
+            losses["loss_ssim"] = loss_ssim.detach()
+        if self.perceptual is not None:
             with self._autocast():
-                loss_adv = GENERATOR_LOSSES[config.gan_loss](self.D(fake))  # Eq. 2, G
-            self.D.requires_grad_(requires_grad=True)
-            loss = loss + config.lambda_adv * loss_adv
-            losses["loss_adv"] = loss_adv.detach()
+                loss_perceptual = self.perceptual(*jittered(fake, truth)).mean()
+            loss = loss + config.lambda_perceptual * loss_perceptual
+            losses["loss_lpips"] = loss_perceptual.detach()
+        if adversarial:
+            with self._autocast():
+                against = self.adversary.generator_losses(truth, fake, mask)  # Eq. 2, G
+            loss = loss + config.lambda_adv * against["adv"]
+            if "fm" in against:
+                loss = loss + config.feature_matching * against["fm"]
+            losses |= {f"loss_{name}": value.detach() for name, value in against.items()}
         self._descend(self.optimizer_G, self.G, loss, losses, "G")
         if adversarial:
             with self._autocast():
-                real_logits, fake_logits = self.D(torch.cat([truth, fake.detach()])).chunk(2)
-                loss_d = L.discriminator_loss(real_logits, fake_logits)  # Eq. 2, D
+                loss_d = self.adversary.discriminator_loss(truth, fake, mask)  # Eq. 2, D
             losses["loss_d"] = loss_d.detach()
+            if config.r1_gamma and self.step % R1_EVERY == 0:
+                loss_d = loss_d + self.adversary.penalty(truth)
             self._descend(self.optimizer_D, self.D, loss_d, losses, "D")
         self.step += 1
         self._update_ema()
@@ -163,6 +200,7 @@ class Trainer:
     ) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.world.average([p.grad for p in module.parameters() if p.grad is not None])
         norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
         if not torch.isfinite(norm):
             raise TrainingError(
@@ -176,7 +214,8 @@ class Trainer:
     def _update_ema(self) -> None:
         # The half-life grows with the images seen (Karras et al. 2022), lest the average remember the start.
         half_life = min(self.config.ema_half_life, 0.05 * self.images)
-        keep = 0.5 ** (self.config.batch_size / half_life) if half_life > 0 else 0.0
+        batch = self.config.batch_size * self.world.size
+        keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)
 
     def state(self) -> dict[str, Any]:
@@ -185,6 +224,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "seed": self.seed,
             "photos": len(self.batches.photos),
+            "processes": self.world.size,
             "step": self.step,
             "seconds": self.seconds,
             "G": self.G.state_dict(),
@@ -198,7 +238,12 @@ class Trainer:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint. Raises TrainingError if it is of another training."""
         state = load_checkpoint(path)
-        mine = {"seed": self.seed, "photos": len(self.batches.photos), "config": self.config.to_dict()}
+        mine = {
+            "seed": self.seed,
+            "photos": len(self.batches.photos),
+            "processes": self.world.size,
+            "config": self.config.to_dict(),
+        }
         # through JSON, so that tuples and lists compare alike
         differing = [key for key, value in mine.items() if json.dumps(state.get(key)) != json.dumps(value)]
         if differing:
@@ -225,12 +270,18 @@ def run(
     events, a sample sheet in ``sheets/``, the checkpoint. At the end ``weights/``, which ``--weights`` takes.
     ``info`` (preset, data) goes into the weights' ``config.json``.
     """
-    (out / "sheets").mkdir(parents=True, exist_ok=True)
-    interrupted = _Interrupted()
-    drop_later_stats(out / STATS, trainer.images)
-    with _tensorboard(out / "tensorboard", trainer.images, say) as board, interrupted:
+    first = trainer.world.first
+    if first:
+        (out / "sheets").mkdir(parents=True, exist_ok=True)
+        drop_later_stats(out / STATS, trainer.images)
+    with (
+        _tensorboard(out / "tensorboard", trainer.images, say, first=first) as board,
+        Interrupted() as interrupted,
+    ):
         while trainer.progress < 1 and not interrupted:
             stats = _train_one_tick(trainer, interrupted)
+            if not first:
+                continue
             stats |= validation.score(trainer.ema, trainer.device, trainer.dtype)
             say(status_line(stats, trainer.progress))
             with (out / STATS).open("a", encoding="utf-8") as file:
@@ -242,6 +293,8 @@ def run(
             save_checkpoint(out / CHECKPOINT, trainer.state())
     if trainer.progress < 1:
         return False
+    if not first:
+        return True
     scores = {key: value for key, value in stats_so_far(out / STATS)[-1].items() if key.startswith("val_")}
     info = {
         **info,
@@ -254,8 +307,10 @@ def run(
     return True
 
 
-def _tensorboard(folder: Path, images: int, say: Callable[[str], None]) -> Any:
-    """An event writer as a context manager; one that gives None where TensorBoard is not installed."""
+def _tensorboard(folder: Path, images: int, say: Callable[[str], None], *, first: bool) -> Any:
+    """An event writer as a context manager; it gives None without TensorBoard and in further processes."""
+    if not first:
+        return contextlib.nullcontext()
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -264,7 +319,7 @@ def _tensorboard(folder: Path, images: int, say: Callable[[str], None]) -> Any:
     return SummaryWriter(str(folder), purge_step=images)
 
 
-def _train_one_tick(trainer: Trainer, interrupted: _Interrupted) -> dict[str, float]:
+def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, float]:
     """Train ``tick_images`` images (fewer at the end or when interrupted); returns mean losses and speed."""
     first, started, spent = trainer.images, time.perf_counter(), trainer.seconds
     sums: dict[str, tuple[float | Tensor, int]] = {}
@@ -272,16 +327,23 @@ def _train_one_tick(trainer: Trainer, interrupted: _Interrupted) -> dict[str, fl
         for name, value in trainer.train_step().items():
             total, count = sums.get(name, (0.0, 0))
             sums[name] = (total + value, count + 1)
-        trainer.seconds = spent + time.perf_counter() - started
+        # all processes must stop at the same step
+        trainer.seconds, asked = trainer.world.largest(
+            [spent + time.perf_counter() - started, float(bool(interrupted))]
+        )
+        if asked:
+            interrupted.set()
         if trainer.progress >= 1 or interrupted or trainer.images - first >= trainer.config.tick_images:
             break
     seconds = time.perf_counter() - started
+    means = torch.tensor([float(total) / count for total, count in sums.values()])
+    trainer.world.average([means])
     return {
         "images": trainer.images,
         "seconds": trainer.seconds,
         "images_per_second": (trainer.images - first) / seconds,
         "learning_rate": trainer.optimizer_G.param_groups[0]["lr"],
-        **{name: float(total) / count for name, (total, count) in sums.items()},
+        **dict(zip(sums, means.tolist(), strict=True)),
     }
 
 
@@ -313,27 +375,3 @@ def drop_later_stats(path: Path, images: int) -> None:
     """Remove the lines of ticks after ``images``: a resumed training writes them again."""
     kept = [line for line in stats_so_far(path) if line["images"] <= images]
     path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-
-class _Interrupted:
-    """True once SIGINT or SIGTERM came; the step in progress is finished and saved first."""
-
-    def __init__(self) -> None:
-        self._came = False
-
-    def __bool__(self) -> bool:
-        return self._came
-
-    def __enter__(self) -> None:
-        def handler(*_: object) -> None:
-            if self._came:  # asked twice: leave at once, the last checkpoint is whole
-                raise KeyboardInterrupt
-            self._came = True
-
-        self._previous = {
-            number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def __exit__(self, *_: object) -> None:
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)

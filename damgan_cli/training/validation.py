@@ -14,7 +14,7 @@ from damgan_cli.evaluation.protocol import RATIO_BINS
 from damgan_cli.evaluation.report import mean_scores
 from damgan_cli.images.masks import make_mask, mask_rng
 from damgan_cli.model import composite
-from damgan_cli.training.data import resize_short_side
+from damgan_cli.training.data import resize_short_side, to_tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from damgan_cli.model import Generator
 
 BATCH = 8
-
-
-def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 in [-1, 1], channels last in memory."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from damgan_cli.training import config as presets
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
 from damgan_cli.training.loop import Budget, Trainer, learning_rate
+from tests.evaluation.test_features import random_weights
 
 TINY = {
     "size": 32,
@@ -201,6 +202,49 @@ def test_init_starts_from_weights(damgan, photos, tmp_path):
         assert torch.allclose(tensor.float(), second[name].float(), atol=1e-3), name
 
 
+def test_init_widens(damgan, photos, tmp_path):
+    damgan("train", photos, "-o", tmp_path / "first", "--images", 8, *settings(), "-q")
+    wide = {**TINY["generator"], "dam_channels": [8, 4, 4, 4]}
+    init = ["--init", tmp_path / "first" / "weights"]
+    result = damgan("train", photos, "-o", tmp_path / "wide", "--images", 8, *init, *settings(generator=wide))
+    assert result.code == 0, result.err
+    assert (
+        stats(tmp_path / "wide")[-1]["val_center_psnr"] > stats(tmp_path / "first")[-1]["val_center_psnr"] - 1
+    )
+    narrow = {**TINY["generator"], "dam_channels": [2, 4, 4, 4]}
+    refused = damgan(
+        "train", photos, "-o", tmp_path / "no", "--images", 8, *init, *settings(generator=narrow)
+    )
+    assert (refused.code, "widths" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gan_loss": "hinge", "discriminator": "patch", "feature_matching": 1},
+        {"r1_gamma": 1},
+        {"lambda_ssim": 0.5},
+        {"perceptual": "lpips_alex", "lambda_perceptual": 1},
+    ],
+    ids="-".join,
+)
+def test_further_losses_take_part(damgan, photos, tmp_path, changes):
+    """Each is told, finite, and changes what comes out."""
+    save_file(random_weights("alex"), tmp_path / "lpips-alex.safetensors")
+    command = ["--images", 16, "--perceptual-weights", tmp_path, "-q"]
+    for name, extra in (("without", {}), ("with", changes)):
+        result = damgan(
+            "train", photos, "-o", tmp_path / name, *command, *settings(adversarial_start=0, **extra)
+        )
+        assert result.code == 0, result.err
+    last = stats(tmp_path / "with")[-1]
+    told = {"feature_matching": "loss_fm", "lambda_ssim": "loss_ssim", "perceptual": "loss_lpips"}
+    for name in changes.keys() & told.keys():
+        assert 0 < last[told[name]] < 10
+    weights = [(tmp_path / run / "weights" / "model.safetensors").read_bytes() for run in ("without", "with")]
+    assert weights[0] != weights[1]
+
+
 def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
     cv2.imwrite(str(photos / "small.png"), np.zeros((10, 20, 3), np.uint8))
     cv2.imwrite(str(photos / "large.png"), np.zeros((200, 300, 3), np.uint8))
@@ -221,6 +265,14 @@ def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
         (["--images", 8, "--set", "batch_size=0"], "batch_size"),
         (["--images", 8, "--set", 'masks={"stars": 1}'], "masks"),
         (["--images", 8, "--set", "betas=0.5"], "betas"),
+        (["--images", 8, "--set", "perceptual=lpips_alex"], "lambda_perceptual"),
+        (
+            [
+                *("--images", 8, "--set", "perceptual=lpips_alex", "--set", "lambda_perceptual=1"),
+                *("--perceptual-weights", "missing"),
+            ],
+            "not in missing",
+        ),
         (["--images", 8, "--set", 'generator={"dam_channels": [1]}'], "dam_channels"),
         (["--images", 8, "--device", "cuda:9"], "cuda:9"),
         (["--images", 8, "--resume"], "There is no checkpoint"),
