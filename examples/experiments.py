@@ -21,7 +21,7 @@ from damgan_cli.evaluation.features import FeatureMetrics, load_lpips
 from damgan_cli.evaluation.protocol import load_photos, mask_sets, run_protocol
 from damgan_cli.images.masks import make_mask, mask_rng
 from damgan_cli.model import generator as architecture
-from damgan_cli.training.config import BEST, PAPER
+from damgan_cli.training.config import PAPER
 from damgan_cli.training.data import Batches, find_photos, to_tensor
 from damgan_cli.training.data import load_photos as load_training_photos
 from damgan_cli.training.loop import Budget, Trainer
@@ -29,9 +29,20 @@ from damgan_cli.training.validation import to_uint8
 
 SIZE, IMAGES, PHOTOS = 64, 4800, 100
 BASE = replace(
-    BEST, size=SIZE, adversarial_start=1.0, perceptual="", lambda_perceptual=0.0, ema_half_life=1000.0,
+    PAPER,
+    size=SIZE,
+    masks={"center": 0.4, "irregular": 0.5, "freeform": 0.1},
+    zoom_share=0.25,
+    hole_weight=1.0,
+    adversarial_start=1.0,
+    learning_rate=4e-4,
+    betas=(0.5, 0.99),
+    weight_decay=0.01,
     warmup_images=800,
-)  # fmt: skip
+    decay_start=0.5,
+    gradient_clip=1.0,
+    ema_half_life=1000.0,
+)
 WIDTHS = BASE.generator
 ALEX = {"perceptual": "lpips_alex"}
 
@@ -39,7 +50,7 @@ EXPERIMENTS = {
     "base": BASE,
     "no DAM blocks": replace(BASE, lambda_dam=0.0),
     "DAM blocks, lambda_dam 0": replace(BASE, lambda_dam=0.0),
-    "DAM maps start dark": BASE,
+    "DAM maps start at 0.5": BASE,
     "LPIPS alex 1": replace(BASE, **ALEX, lambda_perceptual=1.0),
     "SSIM 0.5": replace(BASE, lambda_ssim=0.5),
     "wide at full resolution": replace(BASE, generator=replace(WIDTHS, dam_channels=(32, 48, 96, 224))),
@@ -58,15 +69,17 @@ EXPERIMENTS = {
     "batch 32": replace(BASE, batch_size=32),
     "wide coarse stage": replace(BASE, generator=replace(WIDTHS, coarse_channels=(32, 64, 96))),
 }
-initialise = architecture.Generator._initialise
 
 
-def initialise_dark(generator):
-    """Maps begin at 0.05, about the error of a trained generator, not at sigmoid(0) = 0.5."""
+def initialise_half(generator):
+    """Maps begin at sigmoid(0) = 0.5, so that each block first multiplies its feature by 1.5."""
     initialise(generator)
     for block in generator.modules():
         if isinstance(block, architecture.DAMBlock):
-            torch.nn.init.constant_(block.fakeness.bias, -3.0)
+            torch.nn.init.zeros_(block.fakeness.bias)
+
+
+initialise = architecture.Generator._initialise
 
 
 class PlainFusion(architecture.DAMBlock):
@@ -135,7 +148,7 @@ def main():
     networks = FeatureMetrics(["lpips_alex"], weights=weights)
     for name in (name for name in wanted if name not in done):
         block = PlainFusion if name == "no DAM blocks" else architecture.DAMBlock
-        start = initialise_dark if name == "DAM maps start dark" else initialise
+        start = initialise_half if name == "DAM maps start at 0.5" else initialise
         with (
             patch.object(architecture, "DAMBlock", block),
             patch.object(architecture.Generator, "_initialise", start),

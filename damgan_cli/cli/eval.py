@@ -36,7 +36,7 @@ def evaluate(
             "--masks",
             metavar="PATH",
             help="Masks of RESULTS, file or folder: adds the scores of the hole alone and by hole ratio. "
-            "With --protocol bins: a folder with one subfolder of masks per hole ratio.",
+            "With --protocol bins or paper: a folder with one subfolder of masks per hole ratio.",
         ),
     ] = None,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is the hole in --mask.")] = False,
@@ -82,9 +82,9 @@ def evaluate(
         typer.Option(
             "--protocol",
             metavar="paper|bins|center|freeform|FILE",
-            help="Holes for --images. paper: center and freeform, beside the paper's Table 1; bins: six "
-            'ranges of hole ratio; FILE: JSON as {"size": 256, "masks": [{"kind": "thick"}]}.  '
-            "[default: paper]",
+            help="Holes for --images. paper: center and freeform, beside the paper's Table 1, then the bins "
+            "of --mask; bins: six ranges of hole ratio, or those of --mask; FILE: JSON as "
+            '{"size": 256, "masks": [{"kind": "thick"}]}.  [default: paper]',
         ),
     ] = None,
     limit: Annotated[
@@ -135,7 +135,7 @@ def evaluate(
       damgan eval ours theirs originals --metrics lpips-alex,fid --report report
       damgan eval results originals --json > scores.json
       damgan eval --images photos --weights faces --protocol paper
-      damgan eval --images photos --protocol bins --mask irregular_masks
+      damgan eval --images photos --protocol paper --mask irregular_masks
     """  # noqa: D301
     if csv and csv.is_dir():
         raise ImageFileError(f"--csv {csv} is a folder.", "Give a file name.")
@@ -149,9 +149,10 @@ def evaluate(
                 "Give RESULTS and GROUND_TRUTH to score files, or --images to score weights.",
             )
         chosen = protocol or "paper"
-        if mask is not None and chosen != "bins":
+        if mask is not None and chosen not in ("bins", "paper"):
             raise MaskError(
-                f"--mask does not go with --protocol {chosen}.", "Use --protocol bins, or leave it out."
+                f"--mask does not go with --protocol {chosen}.",
+                "Use --protocol bins or paper, or leave it out.",
             )
         settings = _settings(metrics, ssim, feature_weights, device, workers, offline=offline)
         holes = {"folder": mask, "seed": seed, "invert": invert_mask}

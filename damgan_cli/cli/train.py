@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import ExitCode, ImageFileError, TrainingError
+from damgan_cli.errors import ExitCode, ImageFileError, TrainingError, WeightsError
 
 
 def train(
@@ -87,7 +87,14 @@ def train(
         raise TrainingError(
             f"{out} already holds a training.", "Go on with --resume, or choose another --out."
         )
-    perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
+    try:
+        perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
+    except WeightsError as missing:
+        raise WeightsError(
+            missing.message,
+            "Give their file with --perceptual-weights, or train without: "
+            "--set perceptual= --set lambda_perceptual=0.",
+        ) from None
     paths = find_photos(data)
     if val is not None:
         val_paths = find_photos([val])

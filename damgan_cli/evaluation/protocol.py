@@ -191,10 +191,11 @@ def mask_sets(
 ) -> list[MaskSet]:
     """Masks of a protocol for ``count`` photos.
 
-    ``center``: the 64x64 square. ``freeform``: seeded DeepFillv2 brush masks. ``paper``: both, as in the
-    paper's Table 1. ``bins``: six sets of rising hole ratio, seeded irregular masks of our own, or with
-    ``folder`` one set per subfolder (the NVIDIA test masks: folders 0 to 5), resized by nearest neighbour;
-    ``invert`` for masks whose hole is black. A ``ProtocolFile``: one set per recipe, at its own size.
+    ``center``: the 64x64 square. ``freeform``: seeded DeepFillv2 brush masks. ``bins``: six sets of rising
+    hole ratio, seeded irregular masks of our own, or with ``folder`` one set per subfolder (the NVIDIA test
+    masks: folders 0 to 5), resized by nearest neighbour; ``invert`` for masks whose hole is black.
+    ``paper``: center and freeform, as in the paper's Table 1, and with ``folder`` its bins after them. A
+    ``ProtocolFile``: one set per recipe, at its own size.
     Raises MaskError or ImageFileError if ``folder`` does not hold folders of masks.
     """
     if isinstance(protocol, ProtocolFile):
@@ -210,7 +211,8 @@ def mask_sets(
             for place, recipe in enumerate(kinds)
         ]
     if protocol == "paper":
-        return [*mask_sets("center", count), *mask_sets("freeform", count, seed=seed)]
+        own = [*mask_sets("center", count), *mask_sets("freeform", count, seed=seed)]
+        return own + (_masks_in_folders(folder, invert) if folder else [])
     if protocol == "center":
         return [MaskSet("center", [_seeded("center", 0, 0)])]
     if protocol == "freeform":

@@ -153,12 +153,14 @@ def _document(
     lines: list[Line] = []
     for name, group in by_set.items():
         if masks.protocol == "paper":
-            lines += [Line(name, f"{other}, paper", mean) for other, mean in PAPER_TABLE_1[name].items()]
+            published = PAPER_TABLE_1.get(name, {})
+            lines += [Line(name, f"{other}, paper", mean) for other, mean in published.items()]
         lines += [row.line for row in group]
     if masks.protocol == "paper":
         document["published"] = PAPER_TABLE_1
-    elif len(sets) > 1:
-        means = document["mean_over_bins"] = mean_over_sets(rows)
+    bins = [row for row in rows if masks.protocol != "paper" or row.masks not in PAPER_TABLE_1]
+    if len({row.masks for row in bins}) > 1:
+        means = document["mean_over_bins"] = mean_over_sets(bins)
         lines += [Line("mean", method, mean) for method, mean in means.items()]
     return document, lines
 

@@ -11,7 +11,7 @@ class GeneratorConfig:
     """Widths and depths of the two-stage generator (Sec. 3 of the paper; the numbers are ours).
 
     The paper gives the layout (a 3-level coarse stage, a 4-level DAM stage, dilated convolutions in the
-    middle of each) but no widths. These make 8.1 M parameters, so that fp16 weights stay under 16 MiB.
+    middle of each) but no widths. These make 6.1 M parameters, so that fp16 weights stay under 16 MiB.
     """
 
     coarse_channels: tuple[int, int, int] = (16, 32, 64)

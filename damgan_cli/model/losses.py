@@ -31,12 +31,13 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, target: Tensor 
     r"""Eq. 2 as D sees it: minimise :math:`-E[log D(\hat x)] - E[log(1 - D(G(x)))]`.
 
     Logits are (B,), or (B, h, w) of a patch discriminator; ``target`` of that shape, if given, is the share
-    of each patch that is filled: what is known in a filled picture is real.
+    of each patch that is filled: what is known in a filled picture is real. Real and fake count alike
+    whatever the size of the hole, or D would call everything real.
     """
-    if target is None:
-        return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
-    fake = target * F.softplus(fake_logits) + (1 - target) * F.softplus(-fake_logits)
-    return F.softplus(-real_logits).mean() + fake.mean()
+    real = F.softplus(-real_logits).mean()
+    if target is not None:
+        real = (real + _mean_where(F.softplus(-fake_logits), 1 - target)) / 2
+    return real + _mean_where(F.softplus(fake_logits), target)
 
 
 def hinge_discriminator_loss(
@@ -44,9 +45,9 @@ def hinge_discriminator_loss(
 ) -> Tensor:
     """Hinge version (Lim & Ye 2017), arguments as of ``discriminator_loss``."""
     real = F.relu(1 - real_logits).mean()
-    if target is None:
-        return real + F.relu(1 + fake_logits).mean()
-    return real + (target * F.relu(1 + fake_logits) + (1 - target) * F.relu(1 - fake_logits)).mean()
+    if target is not None:
+        real = (real + _mean_where(F.relu(1 - fake_logits), 1 - target)) / 2
+    return real + _mean_where(F.relu(1 + fake_logits), target)
 
 
 def _mean_where(values: Tensor, target: Tensor | None) -> Tensor:

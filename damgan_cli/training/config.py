@@ -96,6 +96,7 @@ class TrainingConfig:
                 self.perceptual in ("", "lpips_alex", "lpips_vgg"),
                 "perceptual is lpips_alex, lpips_vgg or empty",
             ),
+            (not self.perceptual or self.size >= 64, "perceptual needs a size of 64 or more"),
             (bool(self.perceptual) == (self.lambda_perceptual > 0), "perceptual goes with lambda_perceptual"),
             (self.batch_size >= 1, "batch_size must be at least 1"),
             (self.learning_rate > 0, "learning_rate must be positive"),
@@ -160,19 +161,27 @@ discriminator it takes over.
 
 BEST = replace(
     PAPER,
-    masks={"center": 0.4, "irregular": 0.5, "freeform": 0.1},
+    masks={"center": 0.25, "irregular": 0.65, "freeform": 0.1},
     zoom_share=0.25,
     hole_weight=1.0,
-    gan_loss="non-saturating",
-    adversarial_start=0.8,
-    learning_rate=4e-4,
+    lambda_ssim=0.5,
+    perceptual="lpips_alex",
+    lambda_perceptual=1.5,
+    gan_loss="hinge",
+    discriminator="patch",
+    lambda_adv=0.01,
+    feature_matching=1.0,
+    adversarial_start=0.7,
+    learning_rate=2.5e-4,
+    discriminator_learning_rate=4e-4,
     betas=(0.5, 0.99),
     weight_decay=0.01,
     warmup_images=3200,
     decay_start=0.5,
     gradient_clip=1.0,
     ema_half_life=4000.0,
+    generator=GeneratorConfig(dam_channels=(32, 48, 96, 256)),
 )
-"""What our shipped weights are trained with."""
+"""What our shipped weights ended with; docs/experiments.md says why, and how each set was trained."""
 
 PRESETS: dict[str, TrainingConfig] = {"paper": PAPER, "best": BEST}

@@ -179,7 +179,10 @@ def test_gray_jpeg_masks_warn_once_each(damgan, folders):
         (["results", "truths", "--save", "kept"], "--save needs photos"),
         (["results", "truths", "--images", "truths"], "cannot be scored together"),
         (["--images", "truths", "--protocol", "wild"], "wild"),
-        (["--images", "truths", "--mask", "masks"], "--mask does not go with --protocol paper"),
+        (
+            ["--images", "truths", "--protocol", "center", "--mask", "masks"],
+            "--mask does not go with --protocol center",
+        ),
         (["--images", "truths", "--save", "masks"], "masks is not empty"),
         (["--images", "nowhere"], "nowhere does not exist"),
         (["--images", "truths", "--protocol", "bins", "--mask", "masks/sub"], "no subfolders"),

@@ -146,6 +146,18 @@ def test_bins_with_given_masks(damgan, photos, tiny_weights, tmp_path):
     assert row(document, "0", "Telea")["mean"] == pytest.approx(expected)
 
 
+def test_the_papers_table_and_bins_in_one_command(damgan, photos, tiny_weights, tmp_path):
+    for name in "01":
+        write(tmp_path / "masks" / name / "m.png", HOLE)
+    run = ("eval", "--images", photos, "--weights", tiny_weights, "--mask", tmp_path / "masks", "--limit", 1)
+    document = json.loads(damgan(*run, "--json").out)
+    assert [row["masks"] for row in document["rows"][::3]] == ["center", "freeform", "0", "1"]
+    assert document["mean_over_bins"]["Telea"] == pytest.approx(row(document, "0", "Telea")["mean"])
+    table = damgan(*run).out
+    places = [table.index(word) for word in ("DAM-GAN, paper", "freeform", "mean")]
+    assert places == sorted(places)
+
+
 def test_unreadable_photos_are_reported(damgan, photos, tiny_weights):
     (photos / "aa.png").write_bytes(b"broken")
     ran = damgan("eval", "--images", photos, "--weights", tiny_weights, "--protocol", "center", "--json")

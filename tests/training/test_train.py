@@ -18,11 +18,13 @@ from safetensors.torch import load_file, save_file
 from damgan_cli.training import config as presets
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
-from damgan_cli.training.loop import Budget, Trainer, learning_rate
+from damgan_cli.training.loop import Budget, Trainer, jittered, learning_rate
 from tests.evaluation.test_features import random_weights
 
 TINY = {
     "size": 32,
+    "perceptual": "",  # its network is large, and not there without a download
+    "lambda_perceptual": 0,
     "batch_size": 2,
     "tick_images": 8,
     "generator": {
@@ -224,25 +226,39 @@ def test_init_widens(damgan, photos, tmp_path):
         {"gan_loss": "hinge", "discriminator": "patch", "feature_matching": 1},
         {"r1_gamma": 1},
         {"lambda_ssim": 0.5},
-        {"perceptual": "lpips_alex", "lambda_perceptual": 1},
+        {"size": 64, "perceptual": "lpips_alex", "lambda_perceptual": 1},
     ],
     ids="-".join,
 )
 def test_further_losses_take_part(damgan, photos, tmp_path, changes):
     """Each is told, finite, and changes what comes out."""
     save_file(random_weights("alex"), tmp_path / "lpips-alex.safetensors")
-    command = ["--images", 16, "--perceptual-weights", tmp_path, "-q"]
-    for name, extra in (("without", {}), ("with", changes)):
-        result = damgan(
-            "train", photos, "-o", tmp_path / name, *command, *settings(adversarial_start=0, **extra)
-        )
+    command = ["--images", 16, "--preset", "paper", "--perceptual-weights", tmp_path, "-q"]
+    plain = {name: value for name, value in changes.items() if name == "size"}
+    for name, extra in (("without", plain), ("with", changes)):
+        result = damgan("train", photos, "-o", tmp_path / name, *command, *settings(**extra))
         assert result.code == 0, result.err
     last = stats(tmp_path / "with")[-1]
     told = {"feature_matching": "loss_fm", "lambda_ssim": "loss_ssim", "perceptual": "loss_lpips"}
     for name in changes.keys() & told.keys():
         assert 0 < last[told[name]] < 10
-    weights = [(tmp_path / run / "weights" / "model.safetensors").read_bytes() for run in ("without", "with")]
-    assert weights[0] != weights[1]
+    without, changed = (
+        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("without", "with")
+    )
+    network = "D" if "r1_gamma" in changes else "G"
+    assert any(not torch.equal(a, changed[network][name]) for name, a in without[network].items())
+
+
+def test_jitter_treats_images_alike():
+    torch.manual_seed(0)
+    photo = torch.rand(1, 3, 64, 64)
+    sizes = set()
+    for _ in range(20):
+        a, b = jittered(photo, photo)
+        assert torch.equal(a, b)
+        sizes.add(a.shape[-1])
+    assert len(sizes) > 5
+    assert min(sizes) >= 42
 
 
 def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
@@ -265,11 +281,12 @@ def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
         (["--images", 8, "--set", "batch_size=0"], "batch_size"),
         (["--images", 8, "--set", 'masks={"stars": 1}'], "masks"),
         (["--images", 8, "--set", "betas=0.5"], "betas"),
-        (["--images", 8, "--set", "perceptual=lpips_alex"], "lambda_perceptual"),
+        (["--images", 8, "--set", "perceptual=lpips_alex"], "size of 64"),
+        (["--images", 8, "--set", "size=64", "--set", "perceptual=lpips_alex"], "lambda_perceptual"),
         (
             [
-                *("--images", 8, "--set", "perceptual=lpips_alex", "--set", "lambda_perceptual=1"),
-                *("--perceptual-weights", "missing"),
+                *("--images", 8, "--set", "size=64", "--set", "perceptual=lpips_alex"),
+                *("--set", "lambda_perceptual=1", "--perceptual-weights", "missing"),
             ],
             "not in missing",
         ),
