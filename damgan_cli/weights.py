@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from damgan_cli.model import Generator
 
-DEFAULT_WEIGHTS = "faces"
+DEFAULT_WEIGHTS = "scenes"
 
 _PACKAGE = Path(__file__).parent
 # Wheels carry weights/ inside the package; a checkout has it beside the package.

@@ -74,7 +74,7 @@ def evaluate(
         typer.Option(
             "--weights",
             metavar="NAME|PATH|ORG/REPO[@REV]",
-            help="Weights that fill --images.  [default: faces]",
+            help="Weights that fill --images.  [default: scenes]",
         ),
     ] = None,
     protocol: Annotated[

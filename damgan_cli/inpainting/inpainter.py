@@ -1,4 +1,4 @@
-"""The Python face: ``Inpainter("faces")(image, mask)``."""
+"""The Python face: ``Inpainter()(image, mask)``."""
 
 from __future__ import annotations
 
