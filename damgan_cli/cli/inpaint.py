@@ -153,6 +153,9 @@ def inpaint(
     plan = world.once(lambda: plan_jobs(source, mask, out, attention=attention, overwrite=overwrite))
     if plan.earlier_results and not quiet:
         console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) in {source} are left out")
+    if plan.left_out and not quiet:
+        kinds = sorted({path.suffix.lower() for path in plan.left_out})
+        console.warn(f"left out, as these kinds are not read: {len(plan.left_out)} of {', '.join(kinds)}")
     if dry_run:
         if world.first:
             _list_plan(plan, as_json=as_json, quiet=quiet)
@@ -341,4 +344,5 @@ def _report(
         "counts": {status: counts[status] for status in ("filled", "copied", "skipped", "failed", "planned")},
         "files": [entry(job, "planned") for job in plan.jobs]
         + [entry(job, "skipped") for job in plan.skipped],
+        "left_out": [str(path) for path in plan.left_out],
     }

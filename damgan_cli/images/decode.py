@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 EXTENSIONS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".tif": "TIFF",
@@ -42,6 +43,15 @@ EXTENSIONS = {
     ".hif": "HEIF",
 }
 """Extensions of photos and masks, and the Pillow format that each is written in."""
+
+OTHER_IMAGES = frozenset(
+    f".{kind}"
+    for kind in (
+        *("gif", "jp2", "j2k", "jpx", "jxl", "tga", "psd", "xcf", "exr", "hdr", "ppm", "pgm", "pnm"),
+        *("qoi", "dds", "ico", "svg", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf"),
+    )
+)
+"""Extensions of pictures that are not read: in a folder they are left out, which its owner is told."""
 
 _READABLE = "Use a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file."
 

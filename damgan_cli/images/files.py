@@ -14,16 +14,17 @@ from PIL import Image
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images.atomic import write_atomically
-from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, displayed_size
+from damgan_cli.images.decode import EXTENSIONS, OTHER_IMAGES, Decoded, decode, displayed_size
 from damgan_cli.images.pixels import alpha_pixels, display, luma, rgb_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from numpy.typing import NDArray
 
 __all__ = [
     "EXTENSIONS",
+    "OTHER_IMAGES",
     "MaskWarning",
     "displayed_size",
     "hole_of",
@@ -39,8 +40,10 @@ class MaskWarning(UserWarning):
     """A mask is readable but probably not what its owner thinks."""
 
 
-def list_images(folder: Path, exclude: Iterable[Path] = ()) -> list[Path]:
-    """All photos under ``folder``, at any depth, sorted by relative path.
+def list_images(
+    folder: Path, exclude: Iterable[Path] = (), extensions: Collection[str] = EXTENSIONS
+) -> list[Path]:
+    """All photos (files with one of ``extensions``) under ``folder``, at any depth, sorted by relative path.
 
     Left out are hidden files and folders, what is, or lies in, one of ``exclude``, and folders that are
     symbolic links (they may lead in a circle). Raises ImageFileError if ``folder`` is no folder, or if
@@ -55,11 +58,13 @@ def list_images(folder: Path, exclude: Iterable[Path] = ()) -> list[Path]:
         with contextlib.suppress(OSError):  # what does not exist need not be left out
             hidden.add(_identity(path.stat()))
     found: list[Path] = []
-    _collect(folder, hidden, found)
+    _collect(folder, hidden, extensions, found)
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _collect(folder: Path, hidden: set[tuple[int, int]], found: list[Path]) -> None:
+def _collect(
+    folder: Path, hidden: set[tuple[int, int]], extensions: Collection[str], found: list[Path]
+) -> None:
     inodes = {inode for _, inode in hidden}
     try:
         with os.scandir(folder) as scan:
@@ -71,14 +76,14 @@ def _collect(folder: Path, hidden: set[tuple[int, int]], found: list[Path]) -> N
         ) from None
     for entry in entries:
         is_folder = entry.is_dir(follow_symlinks=False)
-        if not is_folder and Path(entry.name).suffix.lower() not in EXTENSIONS:
+        if not is_folder and Path(entry.name).suffix.lower() not in extensions:
             continue
         if entry.inode() in inodes or entry.is_symlink():  # a cheap question before stat()
             with contextlib.suppress(OSError):  # a broken link: reading it will tell
                 if _identity(entry.stat()) in hidden:
                     continue
         if is_folder:
-            _collect(folder / entry.name, hidden, found)
+            _collect(folder / entry.name, hidden, extensions, found)
         elif not os.path.isdir(entry):  # noqa: PTH112  # entry.is_dir() raises for a link to itself
             found.append(folder / entry.name)
 

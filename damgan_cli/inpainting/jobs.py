@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
-from damgan_cli.images.files import EXTENSIONS, displayed_size, list_images
+from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images
 from damgan_cli.images.pairing import pair_by_relative_path
 
 ALPHA = "alpha"
@@ -55,6 +55,8 @@ class Plan:
     """INPUT is one photo: if it is bad, that is wrong usage rather than a file that failed."""
     earlier_results: int
     """Files of the kind ``x.inpainted.png`` beside their ``x.png`` in INPUT, which are not filled again."""
+    left_out: list[Path]
+    """Pictures in INPUT of a kind that is not read."""
 
     @property
     def folders(self) -> set[Path]:
@@ -85,15 +87,16 @@ def plan_jobs(
         )
     if source.is_dir():
         jobs, earlier = _folder_jobs(source, mask_path, out, attention)
+        left_out = list_images(source, [path for path in (mask_path, out, attention) if path], OTHER_IMAGES)
     else:
-        jobs, earlier = [_file_job(source, mask_path, out, attention)], 0
+        jobs, earlier, left_out = [_file_job(source, mask_path, out, attention)], 0, []
     _check_targets(jobs)
     wanted: list[Job] = []
     skipped: list[Job] = []
     for job in jobs:
         (skipped if job.done and not overwrite else wanted).append(job)
     single = not source.is_dir()
-    return Plan(_with_sizes(wanted, single=single), skipped, single, earlier)
+    return Plan(_with_sizes(wanted, single=single), skipped, single, earlier, left_out)
 
 
 def _file_job(photo: Path, mask: Path | None, out: Path | None, attention: Path | None) -> Job:

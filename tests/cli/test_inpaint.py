@@ -180,6 +180,16 @@ def test_earlier_single_results_are_not_filled_again(inpaint, tree, mask):
     assert files("out") == ["a.png", "sub/b.png", "sub/deep/c.png"]
 
 
+def test_pictures_of_a_kind_that_is_not_read_are_named(inpaint, tree, mask):
+    for name in ("moving.gif", "sub/raw.CR2", "sub/notes.txt"):
+        Path("photos", name).touch()
+    result = inpaint("photos", "--mask", "mask.png", "-o", "out", "--json")
+    assert result.code == 0
+    assert json.loads(result.out)["left_out"] == ["photos/moving.gif", "photos/sub/raw.CR2"]
+    assert "left out, as these kinds are not read: 2 of .cr2, .gif" in result.err
+    assert files("out") == ["a.png", "sub/b.png", "sub/deep/c.png"]
+
+
 def test_a_file_that_fails_is_reported_and_the_rest_go_on(inpaint, tree):
     Path("photos/sub/b.png").write_bytes(Path("photos/sub/b.png").read_bytes()[:1500])
     save("photos/d.png", noise())
