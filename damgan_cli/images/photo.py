@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _KEPT = ("icc_profile", "dpi", "xmp", "comment", "chroma", "nclx_profile", "colormap")
 _FILLABLE = {mode for modes in MODES.values() for mode in modes}
+_BAND = 512  # rows of a hole that are filled at once
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ class Photo:
             return replace(self, decoded=replace(decoded, deep=deep))
         image = decoded.image.copy()
         image.info = {key: image.info[key] for key in ("transparency",) if key in image.info}
-        piece = decoded.image.crop((box[1].start, box[0].start, box[1].stop, box[0].stop))
-        piece = _fill_image(piece, fill, hole, self.info.get("icc_profile"), opaque=opaque)
-        image.paste(piece, (box[1].start, box[0].start))
+        for top in range(0, len(hole), _BAND):  # and a huge hole must not take many copies of itself
+            band = slice(top, top + _BAND)
+            corner = box[1].start, box[0].start + top
+            piece = decoded.image.crop((*corner, box[1].stop, min(corner[1] + _BAND, box[0].stop)))
+            piece = _fill_image(piece, fill[band], hole[band], self.info.get("icc_profile"), opaque=opaque)
+            image.paste(piece, corner)
         return replace(self, decoded=replace(decoded, image=image))
 
 
@@ -246,13 +250,12 @@ def _fill_deep(
     deep: NDArray[np.uint16], fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool
 ) -> NDArray[np.uint16]:
     deep = deep.copy()
-    if deep.ndim == 2:
-        deep[hole] = luma(fill)[hole].astype(np.uint16) * 257
-        return deep
-    colours = fill if deep.shape[2] >= 3 else luma(fill)[..., None]
-    deep[hole, : colours.shape[2]] = colours[hole].astype(np.uint16) * 257
-    if opaque and deep.shape[2] in (2, 4):
-        deep[hole, -1] = 65535
+    layers = deep if deep.ndim == 3 else deep[..., None]
+    colours = fill if layers.shape[2] >= 3 else luma(fill)[..., None]
+    for channel in range(colours.shape[2]):
+        np.copyto(layers[..., channel], colours[..., channel].astype(np.uint16) * 257, where=hole)
+    if opaque and layers.shape[2] in (2, 4):
+        np.copyto(layers[..., -1], 65535, where=hole)
     return deep
 
 
@@ -266,18 +269,19 @@ def _fill_image(
 ) -> Image.Image:
     if image.mode == "P":
         return _fill_palette(image, fill, hole, opaque=opaque)
-    pixels = np.array(image)
+    pixels = np.array(image)  # copyto: an index by a large hole takes 16 bytes a pixel
     if image.mode == "1":
-        pixels[hole] = luma(fill)[hole] > 127
+        np.copyto(pixels, luma(fill) > 127, where=hole)
     elif image.mode == "L":
-        pixels[hole] = luma(fill)[hole]
+        np.copyto(pixels, luma(fill), where=hole)
     elif image.mode == "CMYK":
-        pixels[hole] = np.asarray(convert_cmyk(Image.fromarray(fill), "CMYK", profile))[hole]
+        inks = np.asarray(convert_cmyk(Image.fromarray(fill), "CMYK", profile))
+        np.copyto(pixels, inks, where=hole[..., None])
     else:
         colours = luma(fill)[..., None] if image.mode == "LA" else fill
-        pixels[hole, : colours.shape[2]] = colours[hole]
+        np.copyto(pixels[..., : colours.shape[2]], colours, where=hole[..., None])
         if opaque and image.mode in {"LA", "RGBA"}:
-            pixels[hole, -1] = 255
+            np.copyto(pixels[..., -1], 255, where=hole)
     return as_image(pixels, image)
 
 

@@ -49,6 +49,15 @@ def test_fill_arrives_exactly(name, tmp_path):
     assert np.array_equal(read_rgb(tmp_path / f"out-{name}")[HOLE], FILL[HOLE])
 
 
+@pytest.mark.parametrize("name", ["L.png", "LA.png", "RGB.png", "RGBA.png", "RGB.bmp"])
+def test_filling_in_bands_changes_nothing(name, tmp_path, monkeypatch):
+    LOSSLESS[name](tmp_path / name)
+    fill_file(tmp_path / name, tmp_path / f"whole-{name}", fill=noise(seed=1))
+    monkeypatch.setattr("damgan_cli.images.photo._BAND", 4)
+    fill_file(tmp_path / name, tmp_path / f"bands-{name}", fill=noise(seed=1))
+    assert (tmp_path / f"bands-{name}").read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+
+
 def test_16_bit_fill_uses_the_full_range(tmp_path):
     source = tmp_path / "RGB16.png"
     LOSSLESS["RGB16.png"](source)
