@@ -4,7 +4,8 @@
 
 TRAIN and VAL are folders of photos, MASKS the NVIDIA test masks (a folder per ratio bin), LPIPS the folder
 with lpips-alex.safetensors, OUT a file that gets one JSON line per experiment. One that is there already
-is not run again. It needs the extra "train".
+is not run again. Those of `CONTINUED` start from the weights of `START`, which are kept beside OUT. It
+needs the extra "train".
 """
 
 import json
@@ -70,6 +71,28 @@ EXPERIMENTS = {
     "wide coarse stage": replace(BASE, generator=replace(WIDTHS, coarse_channels=(32, 64, 96))),
 }
 
+START = replace(BASE, **ALEX, lambda_perceptual=1.0, lambda_ssim=0.5)
+_NO_D = replace(START, learning_rate=2e-4, warmup_images=160, decay_start=0.3)
+_GLOBAL = replace(_NO_D, adversarial_start=0.0, discriminator_learning_rate=4e-4, lambda_adv=0.01)
+_PATCH = replace(_GLOBAL, discriminator="patch", gan_loss="hinge")
+
+CONTINUED = {  # from random weights no discriminator gets anywhere in so few images
+    "no discriminator": _NO_D,
+    "global, minimax 0.001 (paper)": replace(_GLOBAL, lambda_adv=0.001),
+    "global, minimax 0.01": _GLOBAL,
+    "global, non-saturating, R1 1": replace(_GLOBAL, gan_loss="non-saturating", r1_gamma=1.0),
+    "global, hinge": replace(_GLOBAL, gan_loss="hinge"),
+    "patch, non-saturating, R1 1": replace(_PATCH, gan_loss="non-saturating", r1_gamma=1.0),
+    "patch, hinge": _PATCH,
+    "patch, hinge 0.03": replace(_PATCH, lambda_adv=0.03),
+    "patch, hinge, feature matching 1": replace(_PATCH, feature_matching=1.0),
+    "patch, non-saturating, R1 1, feature matching 1": replace(
+        _PATCH, gan_loss="non-saturating", r1_gamma=1.0, feature_matching=1.0
+    ),
+    "SSIM 2": replace(_NO_D, lambda_ssim=2.0),
+    "LPIPS alex 2": replace(_NO_D, lambda_perceptual=2.0),
+}
+
 
 def initialise_half(generator):
     """Maps begin at sigmoid(0) = 0.5, so that each block first multiplies its feature by 1.5."""
@@ -90,14 +113,25 @@ class PlainFusion(architecture.DAMBlock):
         return F, torch.zeros_like(F[:, :1])
 
 
-def train(config, photos, weights):
+def train(config, photos, weights, start=None):
     network = load_lpips(config.perceptual, weights) if config.perceptual else None
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     trainer = Trainer(config, Batches(photos, config, 0), device, 0, Budget(images=IMAGES), network)
+    if start is not None:
+        trainer.start_from(start)
     started = time.perf_counter()
     while trainer.progress < 1:
         trainer.train_step()
     return trainer.ema, IMAGES / (time.perf_counter() - started)
+
+
+def started(out, photos, weights):
+    """The generator that the continued experiments start from."""
+    generator, kept = architecture.Generator(START.generator), out.with_suffix(".start.pt")
+    if not kept.exists():
+        torch.save(train(START, photos, weights)[0].cpu().state_dict(), kept)
+    generator.load_state_dict(torch.load(kept))
+    return generator
 
 
 def masks(folder, count):
@@ -128,6 +162,7 @@ def measure(generator, photos, holes_of, networks):
         scores[name] = {
             **{key: float(np.mean([score[key] for score in each])) for key in ("psnr", "ssim")},
             "lpips": float(np.mean([score["lpips_alex"] for score in perceptual])),
+            "lpips_vgg": float(np.mean([score["lpips_vgg"] for score in perceptual])),
         }
         for truth, result, hole, M in zip(photos, results, holes, maps, strict=True):
             error = np.abs(result.astype(float) - truth).mean(-1)[hole]
@@ -139,13 +174,13 @@ def measure(generator, photos, holes_of, networks):
 
 def main():
     train_folder, val, mask_folder, weights, out = map(Path, sys.argv[1:6])
-    wanted = sys.argv[6:] or EXPERIMENTS
+    wanted = sys.argv[6:] or [*EXPERIMENTS, *CONTINUED]
     done = {json.loads(line)["name"] for line in out.read_text().splitlines()} if out.exists() else set()
     paths = find_photos([train_folder])
     photos = load_training_photos(paths, SIZE, 1, print)
     truths = load_photos(val, PHOTOS, SIZE).pixels
     holes = masks(mask_folder, len(truths))
-    networks = FeatureMetrics(["lpips_alex"], weights=weights)
+    networks = FeatureMetrics(["lpips_alex", "lpips_vgg"], weights=weights)
     for name in (name for name in wanted if name not in done):
         block = PlainFusion if name == "no DAM blocks" else architecture.DAMBlock
         start = initialise_half if name == "DAM maps start at 0.5" else initialise
@@ -153,7 +188,10 @@ def main():
             patch.object(architecture, "DAMBlock", block),
             patch.object(architecture.Generator, "_initialise", start),
         ):
-            generator, speed = train(EXPERIMENTS[name], photos, weights)
+            if name in CONTINUED:
+                generator, speed = train(CONTINUED[name], photos, weights, started(out, photos, weights))
+            else:
+                generator, speed = train(EXPERIMENTS[name], photos, weights)
         scores = measure(generator.eval().cpu(), truths, holes, networks)
         line = {"name": name, "images_per_second": round(speed, 1), **scores}
         with out.open("a") as file:
