@@ -131,7 +131,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--weights", default="faces")
+    parser.add_argument("--weights", default="scenes")
     parser.add_argument("--features", type=Path, help="folder with lpips-alex.safetensors")
     parser.add_argument("--masks", type=Path, help="folder of irregular masks, white is the hole")
     parser.add_argument("--side", type=int, default=1024)
