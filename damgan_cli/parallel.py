@@ -57,10 +57,11 @@ def _recorded(function: Callable[[_Job], _Result], job: _Job) -> tuple[_Result, 
 
 
 def cores() -> int:
-    """How many processor cores this process may use."""
+    """How many processor cores this process may use: its share of the machine's under torchrun."""
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux: what containers and schedulers allow
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _prepare() -> None:

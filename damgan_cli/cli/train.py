@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import ExitCode, ImageFileError, TrainingError, WeightsError
+from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError
+
+if TYPE_CHECKING:
+    from damgan_cli.training.config import TrainingConfig
 
 
 def train(
@@ -30,7 +35,11 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="Start from these weights (a name, folder or ORG/REPO).", show_default=False),
+        typer.Option(
+            help="Start from these weights (a name, folder or ORG/REPO), with their widths unless --set "
+            "generator=... gives larger ones.",
+            show_default=False,
+        ),
     ] = None,
     perceptual_weights: Annotated[
         Path | None,
@@ -69,6 +78,7 @@ def train(
     if images is None and not minutes:
         raise TrainingError("How long should it train?", "Give --images or --minutes.")
     config = PRESETS[preset].with_settings(settings or [])
+    given_widths = any(setting.startswith("generator=") for setting in settings or [])
 
     from damgan_cli import __version__
     from damgan_cli.devices import choose_device
@@ -87,13 +97,20 @@ def train(
         raise TrainingError(
             f"{out} already holds a training.", "Go on with --resume, or choose another --out."
         )
+    if chosen.type == "cuda" and world.size > 1:
+        _check_one_gpu_each(device)
+    start = load_weights(init).generator if init and not resume else None
+    if start is not None and not given_widths:
+        config = replace(config, generator=start.config)
+    elif resume and not given_widths:
+        config = _with_widths_of(out, config)
     try:
         perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
     except WeightsError as missing:
         raise WeightsError(
             missing.message,
-            "Give their file with --perceptual-weights, or train without: "
-            "--set perceptual= --set lambda_perceptual=0.",
+            "pip install 'damgan[train]'; without a network give the file with --perceptual-weights; or "
+            "train without: --set perceptual= --set lambda_perceptual=0.",
         ) from None
     paths = find_photos(data)
     if val is not None:
@@ -106,19 +123,22 @@ def train(
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
     for problem in bad if world.first else ():
         console.warn(f"left out: {problem}")
+    if not photos or not val_photos:
+        which = "for training" if val_photos else "for validation"
+        raise TrainingError(
+            f"No photo {which} could be read.", "Give more photos, or others for validation with --val."
+        )
     if chosen.type == "cuda":
         batches: Batches | DeviceBatches = DeviceBatches(photos, config, seed, chosen)
     else:
         batches = Batches(photos, config, seed)
-    if not val_photos:
-        raise TrainingError("No validation photo could be read.", "Check --val.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes), perceptual, world)
         if resume:
             trainer.restore(out / CHECKPOINT)
-        elif init:
-            trainer.start_from(load_weights(init).generator)
+        elif start is not None:
+            trainer.start_from(start)
         info = {
             "name": out.name,
             "damgan_version": __version__,
@@ -146,3 +166,24 @@ def train(
             )
         raise typer.Exit(ExitCode.INTERRUPTED)
     say(f"Weights are in {out / WEIGHTS}")
+
+
+def _check_one_gpu_each(device: str) -> None:
+    """Under torchrun on GPUs: NCCL cannot have two processes on one."""
+    import torch
+
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if device.startswith("cuda:") or processes > gpus:
+        raise DeviceError(
+            f"{processes} processes cannot train on {device if ':' in device else f'{gpus} GPUs'}.",
+            "Start at most one process for each GPU, and give --device cuda.",
+        )
+
+
+def _with_widths_of(out: Path, config: TrainingConfig) -> TrainingConfig:
+    """The generator that a training began with; its checkpoint is compared with all of ``config`` later."""
+    try:
+        saved = json.loads((out / "config.json").read_text(encoding="utf-8"))["generator"]
+        return config.from_dict({**config.to_dict(), "generator": saved})
+    except (OSError, ValueError, LookupError, TypeError):
+        return config

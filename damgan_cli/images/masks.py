@@ -31,9 +31,11 @@ from damgan_cli.images.mask_strokes import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from damgan_cli.images.mask_strokes import Mask
 
-__all__ = ["FIXED_KINDS", "MASK_KINDS", "Boxes", "make_mask", "mask_rng", "touches_border"]
+__all__ = ["FIXED_KINDS", "MASK_KINDS", "Boxes", "make_mask", "mask_rng", "numbered_hole", "touches_border"]
 
 MASK_KINDS: dict[str, str] = {
     "center": "a centred rectangle of half the sides, 25 % (the paper's)",
@@ -204,3 +206,10 @@ def _box(mask: Mask, rng: np.random.Generator, *, side: tuple[float, float]) -> 
     tall, wide = max(1, round(height * (shortest + span * a))), max(1, round(width * (shortest + span * b)))
     top, left = int(c * (height - tall + 1)), int(d * (width - wide + 1))
     mask[top : top + tall, left : left + wide] = HOLE
+
+
+def numbered_hole(
+    kind: str, size: int, ratio: tuple[float, float] | None, seed: int, index: int
+) -> NDArray[np.bool_]:
+    """Hole ``index`` (size, size) of an endless row of ``kind``; a plain function, for other processes."""
+    return make_mask(kind, size, size, mask_rng(seed, index), ratio=ratio) > 0

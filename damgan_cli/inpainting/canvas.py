@@ -149,22 +149,21 @@ class Canvas:
         attention[piece][part] = np.clip(mine[:, 3], 0, 1)
 
 
-def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> list[Canvas]:
+def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> Iterator[Canvas]:
     """Canvases that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
 
-    Without ``reduce`` all of them are at full resolution, however deep the hole.
+    Without ``reduce`` all of them are at full resolution, however deep the hole. One at a time, as there may
+    be thousands.
     """
     height, width = hole.shape
     if not hole.any():
-        return []
+        return
     if max(height, width) <= NATIVE:
         box = (slice(0, height), slice(0, width))
-        return [Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole)]
-    return [
-        canvas
-        for region, mine in _regions(hole)
-        for canvas in _canvases(rgb, hole, region, mine, reduce=reduce)
-    ]
+        yield Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole)
+        return
+    for region, mine in _regions(hole):
+        yield from _canvases(rgb, hole, region, mine, reduce=reduce)
 
 
 def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:

@@ -6,7 +6,6 @@ on each core is faster than one spread over all cores, whose threads wait for ea
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -120,7 +119,7 @@ def parallelism(inpainter: Inpainter) -> tuple[int, int]:
     threads = torch.get_num_threads()
     if inpainter.device.type == "cpu":
         return threads, threads
-    return min(_MOST_WORKERS, max(2, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))), threads
+    return min(_MOST_WORKERS, max(2, cores())), threads
 
 
 def _mask_reader(jobs: list[Job]) -> Callable[..., NDArray[np.bool_]]:
@@ -183,11 +182,13 @@ def _fill(
     if not items:
         return [], []
     start = time.perf_counter()
+    fills = None
     try:
         fills = inpainter.fill_batch([item.rgb for item in items], [item.hole for item in items])
     except Exception as problem:  # noqa: BLE001  # reported; one photo must not end a run over thousands
         if len(items) == 1:
             return [_failed(items[0].job, problem)], []
+    if fills is None:  # not in the handler: there the failed pass still holds its memory
         parts = [_fill([item], inpainter) for item in items]
         return [r for results, _ in parts for r in results], [f for _, filled in parts for f in filled]
     share = (time.perf_counter() - start) / len(items)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
+_CANVAS_PIXELS = 1 << 22  # of canvases at once, 40 bytes each: a dusty scan has thousands of them
 _Window = tuple[Canvas, tuple[slice, slice]]
 
 
@@ -104,8 +105,9 @@ class Inpainter:
         and gives the photo back; a photo without one known pixel draws a MaskWarning. Raises MaskError
         naming both sizes if a hole does not fit its photo.
         """
-        canvases: list[list[Canvas]] = []
-        for image, hole in zip(images, holes, strict=True):
+        fills = [Fill(image.copy(), np.zeros(image.shape[:2], np.float32)) for image in images]
+        waiting: list[tuple[Canvas, Fill]] = []
+        for image, hole, fill in zip(images, holes, fills, strict=True):
             if image.shape[:2] != hole.shape:
                 sizes = (f"{array.shape[1]}x{array.shape[0]}" for array in (hole, image))
                 raise MaskError(
@@ -116,25 +118,30 @@ class Inpainter:
                 warnings.warn(
                     "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
                 )
-            canvases.append(plan(image, hole, reduce=self.fit != "native"))
+            for canvas in plan(image, hole, reduce=self.fit != "native"):
+                waiting.append((canvas, fill))
+                if sum(other.hole.size for other, _ in waiting) > _CANVAS_PIXELS:
+                    self._fill(waiting)
+                    waiting = []
+        self._fill(waiting)
+        return fills
+
+    def _fill(self, canvases: list[tuple[Canvas, Fill]]) -> None:
+        """Fill canvases and paste them into the photos they are of."""
         windows: dict[tuple[int, int], list[_Window]] = {}
-        for canvas in (canvas for plans in canvases for canvas in plans):
+        for canvas, _ in canvases:
             for tile in canvas.tiles():
                 windows.setdefault(canvas.hole[tile].shape, []).append((canvas, tile))
         for shape, group in windows.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 self._run(group[start : start + at_once])
-        fills = []
-        for image, plans in zip(images, canvases, strict=True):
-            rgb, attention = image.copy(), np.zeros(image.shape[:2], np.float32)
-            for canvas in plans:
-                canvas.paste(rgb, attention, texture=self.fit == "auto")
-            fills.append(Fill(rgb, attention))
-        return fills
+        for canvas, fill in canvases:
+            canvas.paste(fill.rgb, fill.attention, texture=self.fit == "auto")
 
     def _run(self, windows: list[_Window]) -> None:
         """One batch of windows of the same size through the model."""
+        fills = None
         try:
             fills = self._forward(
                 np.stack([canvas.image[tile] for canvas, tile in windows]),
@@ -143,13 +150,15 @@ class Inpainter:
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise
-            self.batch_size = max(1, self.batch_size // 2)  # the batches that follow
+        if fills is None:  # not in the handler above: there the failed pass still holds its memory
             if len(windows) == 1:
                 raise DeviceError(
                     f"{self.device} has too little free memory for one window of {TILE} px at most.",
                     "Free some of it, or use --device cpu.",
-                ) from None
+                )
             half = len(windows) // 2
+            area = windows[0][0].hole[windows[0][1]].size / NATIVE**2
+            self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
             self._run(windows[:half])
             self._run(windows[half:])
             return
@@ -219,5 +228,6 @@ class Inpainter:
 
 
 def _out_of_memory(problem: RuntimeError) -> bool:
-    # torch has no type of its own for the CPU's
-    return isinstance(problem, torch.OutOfMemoryError) or "can't allocate memory" in str(problem)
+    # torch has no type of its own for the memory of the CPU, of cuDNN and cuBLAS, and of a card that is full
+    words = ("can't allocate memory", "out of memory", "alloc_failed")
+    return isinstance(problem, torch.OutOfMemoryError) or any(word in str(problem).lower() for word in words)

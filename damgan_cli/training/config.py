@@ -100,6 +100,12 @@ class TrainingConfig:
             (bool(self.perceptual) == (self.lambda_perceptual > 0), "perceptual goes with lambda_perceptual"),
             (self.batch_size >= 1, "batch_size must be at least 1"),
             (self.learning_rate > 0, "learning_rate must be positive"),
+            (
+                all(weight >= 0 for name, weight in asdict(self).items() if name.startswith("lambda_")),
+                "no lambda may be negative",
+            ),
+            (min(self.r1_gamma, self.feature_matching, self.hole_weight) >= 0, "weights are at least 0"),
+            (all(0 <= beta < 1 for beta in self.betas), "betas must lie in [0, 1)"),
             (self.tick_images >= 1, "tick_images must be at least 1"),
             (
                 0 <= self.irregular_ratio[0] < self.irregular_ratio[1] <= 1,
@@ -145,6 +151,8 @@ class TrainingConfig:
                 raise TrainingError(
                     f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}."
                 )
+            if type(values[name]) is int and type(value) is not int:
+                raise TrainingError(f"Bad value for {name}: {text!r}.", "It is a whole number.")
             values[name] = value
         try:
             return TrainingConfig.from_dict(values)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.images.masks import numbered_hole
 from damgan_cli.parallel import in_order
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from damgan_cli.training.config import TrainingConfig
 
 MASKS = 30_000
-"""Masks made beforehand for each kind that is not always the same: 0.5 GB each at 128 px."""
+"""Masks made beforehand for each kind that is not always the same; fewer where they are large."""
+_MASK_BYTES = 500_000_000  # of each kind: MASKS of them at 128 px
 
 
 class DeviceBatches:
@@ -48,22 +49,30 @@ class DeviceBatches:
         ends = sizes.prod(1).cumsum(0)
         self._starts = (ends - sizes.prod(1)).to(device)
         self._pixels = torch.empty((int(ends[-1]), 3), dtype=torch.uint8, device=device)
-        for photo, end in zip(photos, ends.tolist(), strict=True):  # one at a time: the host holds no copy
+        for photo, end in zip(photos, ends.tolist(), strict=True):
             flat = torch.from_numpy(np.ascontiguousarray(photo)).view(-1, 3)
             self._pixels[end - len(flat) : end] = flat.to(device)
         kinds = sorted(config.masks)
+        masks = max(1, min(masks, _MASK_BYTES // config.size**2))
         self._shares = torch.tensor([float(config.masks[kind]) for kind in kinds], device=device)
         counts = torch.tensor([1 if kind == "center" else masks for kind in kinds])  # that one never varies
-        banks = [
+        bank = np.empty((int(counts.sum()), config.size, config.size), bool)
+        made = chain.from_iterable(
             in_order(
                 partial(
-                    _mask, kind, config.size, config.irregular_ratio if kind == "irregular" else None, seed
+                    numbered_hole,
+                    kind,
+                    config.size,
+                    config.irregular_ratio if kind == "irregular" else None,
+                    seed,
                 ),
                 range(count),
             )
             for kind, count in zip(kinds, counts.tolist(), strict=True)
-        ]
-        self._masks = torch.from_numpy(np.stack([*chain(*banks)])).to(device)  # (all, S, S) bool
+        )
+        for number, hole in enumerate(made):
+            bank[number] = hole
+        self._masks = torch.from_numpy(bank).to(device)
         self._mask_counts = counts.to(device)
         self._mask_starts = (counts.cumsum(0) - counts).to(device)
         self._order = lru_cache(maxsize=2)(self._shuffled)
@@ -85,7 +94,8 @@ class DeviceBatches:
     def tensors(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) in [-1, 1] and masks (B, 1, S, S), 1 = hole, both float32, of step ``step``."""
         config, B = self.config, self.config.batch_size
-        generator = torch.Generator(self.device).manual_seed((self.seed << 40) + step)
+        entropy = np.random.SeedSequence([self.seed, 2, step]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(self.device).manual_seed(int(entropy))
 
         def uniform() -> Tensor:
             return torch.rand(B, generator=generator, device=self.device)
@@ -115,7 +125,7 @@ class DeviceBatches:
         fine = (torch.arange(2 * size, device=self.device) + 0.5) / (2 * size)  # middles of half pixels
         places = sides[:, None] * fine - 0.5
         # A square that keeps its size is read at its pixels, which leaves nothing to interpolate.
-        places = torch.where(sides[:, None] == size, places.round_(), places)
+        places = torch.where(sides[:, None] == size, places.round(), places)
         places = places.clamp(min=0).minimum(sides[:, None] - 1)
         columns = torch.where(mirrored[:, None], sides[:, None] - 1 - places, places) + lefts[:, None]
         rows = places + tops[:, None]
@@ -134,9 +144,3 @@ class DeviceBatches:
         fine_image = above * (1 - down) + below * down
         image = fine_image.view(-1, size, 2, size, 2, 3).mean((2, 4)).permute(0, 3, 1, 2)
         return image / 127.5 - 1
-
-
-def _mask(
-    kind: str, size: int, ratio: tuple[float, float] | None, seed: int, index: int
-) -> NDArray[np.bool_]:
-    return make_mask(kind, size, size, mask_rng(seed, index), ratio=ratio) > 0

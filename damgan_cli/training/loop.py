@@ -278,7 +278,10 @@ def run(
         _tensorboard(out / "tensorboard", trainer.images, say, first=first) as board,
         Interrupted() as interrupted,
     ):
-        while trainer.progress < 1 and not interrupted:
+        while trainer.progress < 1:
+            # while the first validates, the others wait here: all leave, or all go on
+            if trainer.world.largest([float(bool(interrupted))])[0]:
+                break
             stats = _train_one_tick(trainer, interrupted)
             if not first:
                 continue

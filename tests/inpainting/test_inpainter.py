@@ -179,6 +179,19 @@ def test_bfloat16_is_close_to_float32(tiny_weights, inpainter):
     assert np.abs(low(rgb, hole).astype(int) - inpainter(rgb, hole)).mean() < 2
 
 
+def test_many_specks_are_filled_a_few_at_a_time(tiny_weights, monkeypatch):
+    filler = Inpainter(tiny_weights, device="cpu", dtype="float32")
+    rgb, hole = photo(500, 500), np.zeros((500, 500), bool)
+    hole[20::80, 30::80] = True
+    at_once = filler.fill_batch([rgb], [hole])[0]
+    fill, counts = filler._fill, []
+    monkeypatch.setattr("damgan_cli.inpainting.inpainter._CANVAS_PIXELS", 100_000)
+    monkeypatch.setattr(filler, "_fill", lambda canvases: (counts.append(len(canvases)), fill(canvases)))
+    assert np.array_equal(filler.fill_batch([rgb], [hole])[0].rgb, at_once.rgb)
+    assert sum(counts) == hole.sum()
+    assert max(counts) <= 7
+
+
 def test_out_of_memory_halves_the_batch(tiny_weights):
     filler = Inpainter(tiny_weights, device="cpu", dtype="float32")
     forward, sizes = filler._forward, []
@@ -193,6 +206,8 @@ def test_out_of_memory_halves_the_batch(tiny_weights):
     rgbs, holes = [photo(64, 64, seed=i) for i in range(5)], [hole_with((64, 64), (10, 40, 10, 40))] * 5
     fills = filler.fill_batch(rgbs, holes)
     assert sizes == [5, 2, 3, 1, 2]
+    assert filler.batch_size == 1
+    filler.batch_size = 8
     filler._forward = forward
     for fill, undisturbed in zip(fills, filler.fill_batch(rgbs, holes), strict=True):
         assert np.abs(fill.rgb.astype(int) - undisturbed.rgb).max() <= 1  # sums in another order

@@ -64,6 +64,14 @@ def test_zoomed_images_are_enlarged_parts():
     assert (spans > 110).all()
     assert (spans < 256).all()
     assert spans.std() > 10
+    rows = images[spans < 200][:, 0, 0, 1:-1]  # enlarged by 1.3 at least: read at the nearest pixel, they
+    assert (rows.diff(dim=1) > 0).all()  # would have steps and treads
+
+
+def test_any_seed_will_do():
+    photos = [noise(40, 50)]
+    images = [batches(photos, seed, crop_scale=1.2).tensors(3, CPU)[0] for seed in (1, 2**40)]
+    assert not torch.equal(*images)
 
 
 def test_an_epoch_shows_every_photo_once():

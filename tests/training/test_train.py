@@ -213,6 +213,12 @@ def test_init_widens(damgan, photos, tmp_path):
     assert (
         stats(tmp_path / "wide")[-1]["val_center_psnr"] > stats(tmp_path / "first")[-1]["val_center_psnr"] - 1
     )
+    free = settings()[:-2]  # without the generator's: as the weights are, and as the training began
+    for more in (["--images", 8, *init], ["--images", 16, "--resume"]):
+        result = damgan("train", photos, "-o", tmp_path / "as it is", *more, *free)
+        assert result.code == 0, result.err
+    written = json.loads((tmp_path / "as it is" / "weights" / "config.json").read_text())
+    assert written["generator"]["dam_channels"] == TINY["generator"]["dam_channels"]
     narrow = {**TINY["generator"], "dam_channels": [2, 4, 4, 4]}
     refused = damgan(
         "train", photos, "-o", tmp_path / "no", "--images", 8, *init, *settings(generator=narrow)
@@ -279,6 +285,8 @@ def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
         (["--images", 8, "--set", "nonsense=1"], "Unknown training setting"),
         (["--images", 8, "--set", "batch_size=many"], "batch_size"),
         (["--images", 8, "--set", "batch_size=0"], "batch_size"),
+        (["--images", 8, "--set", "batch_size=2.5"], "whole number"),
+        (["--images", 8, "--set", "lambda_adv=-1"], "negative"),
         (["--images", 8, "--set", 'masks={"stars": 1}'], "masks"),
         (["--images", 8, "--set", "betas=0.5"], "betas"),
         (["--images", 8, "--set", "perceptual=lpips_alex"], "size of 64"),
@@ -303,6 +311,14 @@ def test_mistakes_are_told_and_nothing_is_written(damgan, photos, tmp_path, argu
     assert message in result.err
     assert "Traceback" not in result.err
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_a_single_photo_leaves_none_to_train_on(damgan, photos, tmp_path):
+    one = tmp_path / "one"
+    one.mkdir()
+    next(path for path in photos.iterdir() if path.name != "broken.png").rename(one / "only.png")
+    result = damgan("train", one, "-o", tmp_path / "run", "--images", 8, *settings())
+    assert (result.code, "No photo for training" in result.err) == (2, True)
 
 
 def test_other_settings_or_damage_do_not_resume(damgan, photos, tmp_path):
