@@ -1,11 +1,11 @@
 """From a photo of any size to windows that a small fully convolutional model fills well, and back.
 
 The model learned holes of up to `REACH` px from the next known pixel, so each connected part of a hole gets a
-*canvas*: its surroundings, reduced by a whole number until the hole's depth fits (thin strokes stay at full
-resolution), cut into tiles. What a canvas gives is enlarged again, gets the colours of its border (seam.py)
-and the texture of its surroundings (texture.py), and is pasted into that part of the hole alone. A photo of
-at most `NATIVE` px a side is its own canvas, untouched. Nothing under the hole ever gets into a canvas.
-docs/fit.md compares this with its alternatives.
+*canvas*: its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at
+full resolution), cut into tiles. What a canvas gives is enlarged again, gets the colours of its border
+(seam.py) and the texture of its surroundings (texture.py), and is pasted into that part of the hole alone. A
+photo of at most `NATIVE` px a side is its own canvas, untouched. Nothing under the hole ever gets into a
+canvas. docs/fit.md compares this with its alternatives.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ FITS = ("auto", "smooth", "native")
 NATIVE = 128
 """Photos up to this side (px) go through the model as they are: the size it was trained at."""
 REACH = 32
-"""How far (px, on the canvas) a hole pixel may be from the nearest known one: half the trained 64 px box."""
+"""How far (px) a hole pixel may be from the nearest known one before it is reduced: half the trained box."""
+DEPTH = 16
+"""How far (px, on the canvas) it is then: the model fills that better than `REACH`, and finer detail comes
+from the texture in either case. Unless the whole photo became smaller than `NATIVE`, and with it faces and
+all else smaller than the model knows them."""
 CONTEXT = 48
 """Known surroundings (px, on the canvas) on each side of a hole's bounding box, at least."""
 STEP = 64
@@ -40,8 +44,8 @@ OVERLAP = 128
 """How far (px) neighbouring tiles overlap; their fills are blended there."""
 _BAND = 1 << 20  # pixels of the photo that are reduced at a time: what a band needs, memory must hold
 _PIECE = 1024  # side (px) of what is enlarged and pasted at a time, likewise
-_FADE = 4  # depth (px, on the canvas) within which the seam is matched again at full resolution
-_HALO = 8  # px of the canvas around a piece: enough for pieces to agree
+_FADE = 2  # depth (px, on the canvas) within which the seam is matched again at full resolution
+_HALO = 4  # px of the canvas around a piece: enough for pieces to agree
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
@@ -211,7 +215,9 @@ def _canvases(
         own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
         rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
-        ratio = max(1, int(np.ceil(deepest / REACH))) if reduce else 1
+        ratio = int(np.ceil(deepest / REACH)) if reduce else 1
+        if ratio > 1:
+            ratio = max(ratio, min(int(np.ceil(deepest / DEPTH)), max(height, width) // NATIVE))
         first_row, last_row = y0 + y + int(rows[0]), y0 + y + int(rows[-1])
         first_column, last_column = x0 + x + int(columns[0]), x0 + x + int(columns[-1])
         top, bottom = _extent(first_row, last_row + 1, height, ratio)

@@ -3,8 +3,9 @@
 A canvas that was reduced comes back without the detail below its own pixels, and what the model gives for a
 deep hole is smooth besides. As in contextual residual aggregation (HiFill, Yi et al. 2020), the hole borrows
 *residuals*, what the photo has beyond its reduced copy, from places that look alike there. HiFill weighs them
-by learned attention; here each patch takes one source, the known patch of nearest mean colour, near ones
-first, and overlapping patches are blended so that the variance stays (Heitz & Neyret 2018).
+by learned attention; here each patch takes one source, the known patch of nearest mean colour and roughness,
+near ones first, and overlapping patches are blended so that the variance stays (Heitz & Neyret 2018). How
+rough the hole is its border tells: so people are not copied from a beach into the sea.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
+
+from damgan_cli.inpainting.seam import match_seam
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +28,9 @@ half of it already looks (LPIPS) nearly as good as all of it; see docs/fit.md.""
 _COLOUR_BLUR = 2.0  # (px, on the canvas) scale on which a patch's colour is compared
 _BASE_BLUR = 1.0  # (px, on the canvas) detail is what is finer than this
 _DISTANCE = 0.14  # of colour in [-1, 1] that a source one patch further away must be nearer to win
+_ROUGHNESS = 3.0  # weight of the detail's RMS against colour, both for [-1, 1]
 _CANDIDATES = 4000
+_BAND = 1 << 18  # pixels of the photo that are looked at at a time
 
 
 class Texture:
@@ -51,7 +56,7 @@ class Texture:
         self._base: NDArray[np.float32] = base / np.maximum(weight, np.float32(1e-3))[..., None]
         usable = ~hole
         usable[photo.shape[0] // ratio :] = usable[:, photo.shape[1] // ratio :] = False  # cut by the border
-        self._patch, self._pairs = _match(filled, hole, usable)
+        self._patch, self._pairs = _match(filled, hole, usable, self._roughness(hole, usable))
 
     def detail(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
         """(h, w, 3), to be added to the enlarged fill in ``window`` (rows, columns) of the photo."""
@@ -72,22 +77,37 @@ class Texture:
                 slice(inside[1].start - x, inside[1].stop - x),
             )
             weight = weights[part]
-            total[inside] += weight * self._residual(*source)[part]
+            rows, columns = (slice(start, start + self._patch) for start in source)
+            total[inside] += weight * self._residual(rows, columns)[part]
             power[inside] += weight * weight
         total *= STRENGTH / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return total
 
-    def _residual(self, row: int, column: int) -> NDArray[np.float32]:
-        """What the photo has beyond the canvas in the patch at (row, column) of the canvas; 0 in the hole."""
-        end = (row + self._patch, column + self._patch)
-        window = tuple(
-            slice(start * self.ratio, stop * self.ratio)
-            for start, stop in zip((row, column), end, strict=True)
-        )
+    def _residual(self, rows: slice, columns: slice) -> NDArray[np.float32]:
+        """What the photo has beyond the canvas in a window of the canvas; 0 in the hole."""
+        window = tuple(slice(span.start * self.ratio, span.stop * self.ratio) for span in (rows, columns))
         pixels = self.photo[window].astype(np.float32) / 127.5 - 1
-        pixels -= enlarged(self._base, self.ratio, (slice(row, end[0]), slice(column, end[1])))
+        pixels -= enlarged(self._base, self.ratio, (rows, columns))
         pixels[self.unknown[window]] = 0
         return pixels
+
+    def _roughness(self, hole: NDArray[np.bool_], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(h, w, 1): RMS of the detail around each pixel of the canvas; in the hole, as its border has it."""
+        power = np.zeros((*hole.shape, 3), np.float32)
+        height, width = (side // self.ratio for side in self.photo.shape[:2])
+        step = max(1, _BAND // (self.ratio * self.ratio * max(1, width)))
+        for row in range(0, height if width else 0, step):
+            rows = slice(row, min(row + step, height))
+            detail = self._residual(rows, slice(0, width))
+            power[rows, :width] = cv2.resize(
+                detail * detail, (width, rows.stop - row), interpolation=cv2.INTER_AREA
+            )
+        power[~usable] = 0
+        share = cv2.blur(usable.astype(np.float32), (PATCH, PATCH))[..., None]
+        rough = np.sqrt(np.maximum(cv2.blur(power, (PATCH, PATCH)), 0) / np.maximum(share, np.float32(1e-3)))
+        rough = np.where(hole[..., None], match_seam(np.zeros_like(rough), rough, hole), rough)
+        mean: NDArray[np.float32] = rough.mean(2, keepdims=True)
+        return mean
 
 
 def enlarged(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
@@ -105,7 +125,10 @@ def enlarged(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice
 
 
 def _match(
-    filled: NDArray[np.float32], hole: NDArray[np.bool_], usable: NDArray[np.bool_]
+    filled: NDArray[np.float32],
+    hole: NDArray[np.bool_],
+    usable: NDArray[np.bool_],
+    roughness: NDArray[np.float32],
 ) -> tuple[int, NDArray[np.intp]]:
     """Patch side, and (N, 2, 2): top left corners of the patches that cover the hole and of their sources."""
     height, width = hole.shape
@@ -135,13 +158,12 @@ def _match(
         normalize=False,
     )
     targets = corners[covers[corners[:, 0] + patch, corners[:, 1] + patch] > 0.5]
-    colour = cv2.GaussianBlur(filled, (0, 0), _COLOUR_BLUR)
+    looks = np.dstack([cv2.GaussianBlur(filled, (0, 0), _COLOUR_BLUR), _ROUGHNESS * roughness])
 
     def features(places: NDArray[np.intp]) -> NDArray[np.float32]:
         middle = np.clip(places + step, 0, (height - 1, width - 1))
-        return np.hstack([colour[middle[:, 0], middle[:, 1]], places * (_DISTANCE / patch)]).astype(
-            np.float32
-        )
+        near = places * (_DISTANCE / patch)
+        return np.hstack([looks[middle[:, 0], middle[:, 1]], near]).astype(np.float32)
 
     keys, wanted = features(sources), features(targets)
     length = np.square(keys).sum(1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import canvas as canvas_module
-from damgan_cli.inpainting.canvas import NATIVE, OVERLAP, REACH, TILE, plan
+from damgan_cli.inpainting.canvas import DEPTH, NATIVE, OVERLAP, TILE, plan
 
 
 def photo(height, width, seed=0):
@@ -76,12 +76,14 @@ def test_small_photos_are_their_own_canvas():
     assert list(plan(photo(50, 50), np.zeros((50, 50), bool))) == []
 
 
-def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced_to_reach():
+def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     (stroke,) = plan(photo(400, 600), HOLES["one thin stroke"])
     assert stroke.hole.shape == stroke.part.shape  # not resized
     (square,) = plan(photo(500, 700), HOLES["one big square"])
-    assert square.ratio == 5  # 150 px deep
-    assert 2 * REACH - 8 <= square.hole.any(1).sum() <= 2 * REACH
+    assert square.ratio == 5  # 150 px deep: down to twice REACH, as 700 / 128 = 5.5
+    (in_large,) = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
+    assert in_large.ratio == 10
+    assert 2 * DEPTH - 4 <= in_large.hole.any(1).sum() <= 2 * DEPTH
     small, big = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
