@@ -23,7 +23,15 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images.metadata import ORIENTATION, PHOTOSHOP, XMP, patch_exif, patch_photoshop, patch_xmp
+from damgan_cli.images.metadata import (
+    ORIENTATION,
+    PHOTOSHOP,
+    TIFF_PREVIEWS,
+    XMP,
+    patch_photoshop,
+    patch_xmp,
+    turn_upright,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -331,15 +339,17 @@ def _descriptive_tags(tags: Image.Exif) -> bytes:
     for tag in tags:
         if tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
             kept[tag] = {t: v for t, v in tags.get_ifd(tag).items() if t != ExifTags.IFD.Interop}
-        elif tag not in _TIFF_LAYOUT:
-            patch = {PHOTOSHOP: patch_photoshop, XMP: patch_xmp}.get(tag)
-            kept[tag] = patch(tags[tag]) if patch and isinstance(tags[tag], bytes) else tags[tag]
+        elif patch := {PHOTOSHOP: patch_photoshop, XMP: patch_xmp}.get(tag):
+            if isinstance(tags[tag], bytes):  # else of a type it should not have, and cannot be patched
+                kept[tag] = patch(tags[tag])
+        elif tag not in _TIFF_LAYOUT | TIFF_PREVIEWS:
+            kept[tag] = tags[tag]
     return kept.tobytes() if len(kept) else b""
 
 
 def _decode_16_bit(image: Image.Image, data: bytes) -> NDArray[np.uint16]:
     if image.format == "TIFF":
-        data = patch_exif(data, upright=True)  # OpenCV would turn the pixels, and fail at a quarter turn
+        data = turn_upright(data)  # OpenCV would turn the pixels, and fail at a quarter turn
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or sorted(decoded.shape[:2]) != sorted(image.size):
         raise ValueError("its 16-bit pixels cannot be decoded")

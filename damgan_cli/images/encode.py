@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.images.metadata import patch_exif, png_chunks, png_file, png_metadata
+from damgan_cli.images.metadata import patch_exif, png_chunks, png_file, png_metadata, turn_upright
 from damgan_cli.images.pixels import convert_cmyk, display
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def encode(photo: Photo, form: str, path: Path, quality: int | None = None) -> b
     """
     decoded, info = photo.decoded, dict(photo.info)
     upright = form != photo.format and decoded.orientation != 1
-    exif = patch_exif(decoded.exif, upright=upright)
+    exif = patch_exif(turn_upright(decoded.exif) if upright else decoded.exif)
     deep, image = decoded.deep, decoded.image
     if upright:
         info.pop("xmp", None)  # may tell the orientation too
@@ -82,7 +82,8 @@ def encode(photo: Photo, form: str, path: Path, quality: int | None = None) -> b
             segments.append((b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0" + xmp))
         options["extra"] = b"".join(mark + struct.pack(">H", len(data) + 2) + data for mark, data in segments)
         if quality is None and info.get("coding") and image.mode == decoded.image.mode:
-            # coded as before, blocks away from the hole come out as they were, nearly all to the bit
+            # coded as before, values away from the hole change least, see docs/formats.md; neither the
+            # decoder's own YCbCr planes nor coding again what was lost would help at high quality
             options.update(info["coding"])
         else:
             options.update(quality=quality or QUALITY, subsampling=0)

@@ -1,6 +1,6 @@
-"""What a photo file carries beside its pixels, byte for byte, less the thumbnails.
+"""What a photo file carries beside its pixels, byte for byte, less the previews.
 
-A thumbnail would still show what was removed from the photo: those of EXIF, Photoshop and XMP are cut.
+A preview would still show what was removed from the photo: those of EXIF, Photoshop, XMP and PNG are cut.
 Pillow and OpenCV keep no PNG chunks that they do not know, and rewrite EXIF so that maker notes break.
 """
 
@@ -17,43 +17,110 @@ PHOTOSHOP = 34377
 """TIFF tag of Photoshop's image resources, which a JPEG has in its APP13 segments."""
 XMP = 700
 """TIFF tag of the XMP packet."""
+TIFF_PREVIEWS = {20507, 37724, 50784}
+"""TIFF tags of a thumbnail (Windows), and of the layers of Photoshop and of Alias Sketchbook."""
 
 _PHOTOSHOP_THUMBNAILS = {1033, 1036}
+_THUMBNAIL_PARTS = ((0x0201, 0x0202), (0x0111, 0x0117))  # tags of place and size: of a JPEG, of strips
+_JPEG_FILE = re.compile(rb"\xff\xd8\xff.*?\xff\xd9", re.DOTALL)
+# Thumbnails; Google's picture behind the picture, and its depth map. All in base64.
+_XMP_NAMES = rb"(?:\w*GImg:image|GImage:Data|GDepth:Data)"
+_XMP_PICTURE = re.compile(rb"(<%b\s*>|\b%b\s*=\s*[\"'])[^<\"']+" % (_XMP_NAMES, _XMP_NAMES))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
 _PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")  # depend on the pixels' mode
+# A small last letter says that a chunk still fits when pixels have changed. Previews and layers (Fireworks'
+# prVW, mkBF, ...) have a capital one, as have these, which fit nevertheless.
+_PNG_STILL_FITS = (*_PNG_BEFORE_PALETTE, b"tIME", b"sPLT", b"pCAL", b"sCAL", b"sTER")
+_PNG_ORIGINAL = b"skRf"  # of Skitch, the photo before it was drawn on, in spite of its small last letter
 
 
-def patch_exif(exif: bytes, *, upright: bool) -> bytes:
-    """EXIF bytes without their thumbnail (IFD 1) and, if ``upright``, with orientation 1. Else untouched.
+class _Directories:
+    """The directories (IFDs) of EXIF bytes or of a TIFF file (no BigTIFF), to be patched in place.
 
-    A TIFF file (no BigTIFF) is built alike: its second page is cut.
-    Patched in place rather than rewritten: maker notes hold absolute offsets and would not survive.
+    In place rather than rewritten: maker notes hold absolute offsets and would not survive. Every method
+    raises struct.error where the bytes are malformed: no reader gets further than that.
     """
-    data = bytearray(exif)
-    base = 6 if exif.startswith(b"Exif\0\0") else 0
-    end = "<" if exif[base : base + 2] == b"II" else ">"
 
-    def entries(start: int) -> dict[int, int]:
-        (count,) = struct.unpack_from(end + "H", data, start)
-        places = range(start + 2, start + 2 + 12 * count, 12)
-        return {struct.unpack_from(end + "H", data, place)[0]: place for place in places}
+    def __init__(self, exif: bytes) -> None:
+        self.data = bytearray(exif)
+        self.base = 6 if exif.startswith(b"Exif\0\0") else 0
+        self.end = "<" if exif[self.base : self.base + 2] == b"II" else ">"
 
-    with contextlib.suppress(struct.error):  # from a malformed block no reader gets further than this
-        ifd0 = base + struct.unpack_from(end + "L", data, base + 4)[0]
-        tags = entries(ifd0)
-        if upright and ORIENTATION in tags:
-            struct.pack_into(end + "HH", data, tags[ORIENTATION] + 8, 1, 0)
-        link = ifd0 + 2 + 12 * struct.unpack_from(end + "H", data, ifd0)[0]
-        (ifd1,) = struct.unpack_from(end + "L", data, link)
-        if ifd1:
-            struct.pack_into(end + "L", data, link, 0)
-            thumbnail = entries(base + ifd1)
-            (start,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0201, len(data)) + 8)
-            (size,) = struct.unpack_from(end + "L", data, thumbnail.get(0x0202, len(data)) + 8)
-            stop = min(base + start + size, len(data))
-            data[base + start : stop] = bytes(max(0, stop - base - start))
-    return bytes(data)
+    def numbers(self, kind: str, place: int) -> tuple[int, ...]:
+        """What stands at ``place``, ``kind`` as in struct."""
+        return struct.unpack_from(self.end + kind, self.data, place)
+
+    def put(self, kind: str, place: int, *numbers: int) -> None:
+        struct.pack_into(self.end + kind, self.data, place, *numbers)
+
+    def first(self) -> int:
+        """Where the first directory starts."""
+        return self.base + self.numbers("L", self.base + 4)[0]
+
+    def entries(self, directory: int) -> dict[int, int]:
+        """Where the entry of each tag starts."""
+        (count,) = self.numbers("H", directory)
+        places = range(directory + 2, directory + 2 + 12 * count, 12)
+        return {self.numbers("H", place)[0]: place for place in places}
+
+    def values(self, entry: int) -> tuple[int, ...]:
+        """The numbers of an entry of the type short or long; none of any other."""
+        kind, count = self.numbers("HL", entry + 2)
+        letter = {3: "H", 4: "L"}.get(kind)
+        if letter is None:
+            return ()
+        inside = count * struct.calcsize(f"<{letter}") <= 4
+        place = entry + 8 if inside else self.base + self.numbers("L", entry + 8)[0]
+        return self.numbers(f"{count}{letter}", place)
+
+    def unlink_rest(self) -> None:
+        """Cut the directories after the first, and blank the pictures they point to."""
+        directory = self.first()
+        while True:
+            link = directory + 2 + 12 * self.numbers("H", directory)[0]
+            (following,) = self.numbers("L", link)
+            if not following:
+                return
+            self.put("L", link, 0)
+            directory = self.base + following
+            entries = self.entries(directory)
+            for start_tag, size_tag in _THUMBNAIL_PARTS:
+                if start_tag in entries and size_tag in entries:
+                    parts = zip(self.values(entries[start_tag]), self.values(entries[size_tag]), strict=False)
+                    for start, size in parts:
+                        place = self.base + start
+                        stop = min(place + size, len(self.data))
+                        self.data[place:stop] = bytes(max(0, stop - place))
+
+
+def turn_upright(exif: bytes) -> bytes:
+    """EXIF bytes or a TIFF file (no BigTIFF) with orientation 1, else untouched."""
+    found = _Directories(exif)
+    with contextlib.suppress(struct.error):
+        tags = found.entries(found.first())
+        if ORIENTATION in tags:
+            found.put("HH", tags[ORIENTATION] + 8, 1, 0)
+    return bytes(found.data)
+
+
+def patch_exif(exif: bytes) -> bytes:
+    """EXIF bytes without their thumbnail (IFD 1) and other previews that are JPEGs, else untouched."""
+    found = _Directories(exif)
+    if exif[found.base : found.base + 4] not in {b"II*\0", b"MM\0*"}:
+        return exif
+    with contextlib.suppress(struct.error):
+        found.unlink_rest()
+    return _JPEG_FILE.sub(lambda jpeg: bytes(len(jpeg[0])), found.data)  # in maker notes, of any maker
+
+
+def patch_xmp(xmp: bytes) -> bytes:
+    """An XMP packet whose thumbnails and other pictures are empty."""
+    return _XMP_PICTURE.sub(rb"\1", xmp)
+
+
+_PHOTOSHOP_COPIES = {1058: patch_exif, 1059: patch_exif, 1060: patch_xmp}
+"""What of Photoshop's resources may hold a thumbnail besides other things."""
 
 
 def patch_photoshop(resources: bytes) -> bytes:
@@ -65,18 +132,17 @@ def patch_photoshop(resources: bytes) -> bytes:
         size = name + (1 + (resources[name : name + 1] or b"\0")[0] + 1) // 2 * 2
         if size + 4 > len(resources):
             break
+        (number,) = struct.unpack_from(">H", resources, place + 4)
         (length,) = struct.unpack_from(">L", resources, size)
         stop = size + 4 + (length + 1) // 2 * 2
-        if struct.unpack_from(">H", resources, place + 4)[0] not in _PHOTOSHOP_THUMBNAILS:
+        if patch := _PHOTOSHOP_COPIES.get(number):
+            body = patch(resources[size + 4 : size + 4 + length])
+            kept += [resources[place:size], struct.pack(">L", len(body)), body, bytes(len(body) % 2)]
+        elif number not in _PHOTOSHOP_THUMBNAILS:
             kept.append(resources[place:stop])
         place = stop
     kept.append(resources[place:])  # of another kind, or malformed
     return b"".join(kept)
-
-
-def patch_xmp(xmp: bytes) -> bytes:
-    """An XMP packet whose thumbnails are empty."""
-    return re.sub(rb"(<xmpGImg:image>|\bxmpGImg:image=\")[^<\"]*", rb"\1", xmp)
 
 
 # ------------------------------------------------------------------------------------------ PNG
@@ -91,12 +157,50 @@ def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def png_metadata(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks (type, body) of a PNG file that describe the photo and do not depend on its pixels' mode."""
-    return [
-        (kind, patch_xmp(body) if kind == b"iTXt" else body)
-        for kind, body in png_chunks(data)
-        if kind[:1].islower() and kind not in _PNG_OF_PIXELS
-    ]
+    """The chunks (type, body) of a PNG file that describe the photo and fit pixels of any kind."""
+    kept = []
+    for kind, body in png_chunks(data):
+        fits = kind[3:].islower() or kind in _PNG_STILL_FITS
+        if kind[:1].islower() and fits and kind not in (*_PNG_OF_PIXELS, _PNG_ORIGINAL):
+            text = _patch_text(kind, body) if kind in {b"tEXt", b"zTXt", b"iTXt"} else body
+            if text is not None:
+                kept.append((kind, text))
+    return kept
+
+
+def _patch_text(kind: bytes, body: bytes) -> bytes | None:
+    """A text chunk without previews, byte for byte if it has none; None if it cannot be read.
+
+    Pillow has refused by now what unpacks to more than a megabyte.
+    """
+    keyword, _, rest = body.partition(b"\0")
+    if kind == b"iTXt":
+        packed = rest[:1] == b"\1"
+        text = rest[2:].split(b"\0", 2)[-1]  # after the language and the translated keyword
+    else:
+        packed = kind == b"zTXt"
+        text = rest[packed:]
+    head = body[: len(body) - len(text)]
+    try:
+        plain = zlib.decompress(text) if packed else text
+        is_profile = keyword.startswith(b"Raw profile type ")
+        patched = _patch_raw_profile(plain) if is_profile else patch_xmp(plain)
+    except (zlib.error, ValueError):
+        return None
+    if patched == plain:
+        return body
+    return head + (zlib.compress(patched) if packed else patched)
+
+
+def _patch_raw_profile(text: bytes) -> bytes:
+    """EXIF, XMP or Photoshop's resources as ImageMagick writes them, in hexadecimal. May raise ValueError."""
+    _, name, _, digits = text.split(b"\n", 3)
+    profile = bytes.fromhex(digits.decode("ascii"))
+    patched = patch_xmp(patch_photoshop(patch_exif(profile)))  # each leaves alone what is of another kind
+    if patched == profile:
+        return text
+    lines = re.findall(b".{1,72}", patched.hex().encode())
+    return b"\n".join([b"", name, b"%8d" % len(patched), *lines, b""])
 
 
 def png_file(pixels: list[tuple[bytes, bytes]], metadata: list[tuple[bytes, bytes]]) -> bytes:

@@ -11,8 +11,8 @@ The rules (DESIGN §3, "Known pixels are sacred"):
 - Gray takes the fill's luma, 16 bits take it scaled by 257, CMYK by its ICC profile (or naively without).
 - What would be stored otherwise is refused (see `decode`), but for what shows the same: gray of 2 or 4 bits
   gets 8, one transparent colour becomes an alpha channel, premultiplied 8-bit alpha is divided out.
-- EXIF, ICC profile, XMP, DPI, PNG text and the like are kept. The EXIF *thumbnail* is cut: it would still
-  show what was removed.
+- EXIF, ICC profile, XMP, DPI, PNG text and the like are kept. Thumbnails, previews and layers are cut: they
+  would still show what was removed (see `metadata`).
 """
 
 from __future__ import annotations
@@ -223,9 +223,9 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
     """Write ``photo`` with its metadata to ``path``, atomically, in the format of `output_format`.
 
     A JPEG from a JPEG is coded with the source's own quantisation tables and chroma subsampling, so that
-    blocks away from the hole stay as they were; any other at quality 95 without subsampling. WebP is written
-    without loss if the source had none. WebP with loss, AVIF and HEIC get quality 95. ``quality`` (1-100)
-    overrules all this. A format that cannot hold the photo's mode gets the nearest it can hold.
+    values away from the hole change little or not at all; any other at quality 95 without subsampling. WebP
+    is written without loss if the source had none. WebP with loss, AVIF and HEIC get quality 95. ``quality``
+    (1-100) overrules all this. A format that cannot hold the photo's mode gets the nearest it can hold.
     Raises ImageFileError if transparency would be lost, or if the file cannot be written.
     """
     path = Path(path)

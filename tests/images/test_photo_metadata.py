@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import replace
 
 import cv2
 import numpy as np
+import png
 import pytest
 import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
@@ -14,10 +16,11 @@ from PIL import Image, ImageOps, PngImagePlugin
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images.decode import decode
 from damgan_cli.images.files import read_rgb
+from damgan_cli.images.metadata import patch_exif, patch_photoshop, patch_xmp, png_metadata
 from damgan_cli.images.photo import read_photo, write_photo
 from damgan_cli.images.pixels import store
 from tests.images.photo_kinds import ICC, LOSSLESS, exif, noise, stored_pixels
-from tests.images.test_photo import HOLE, fill_file
+from tests.images.test_photo import FILL, HOLE, fill_file
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
@@ -92,6 +95,105 @@ def test_exif_thumbnail_is_cut_as_it_shows_what_was_removed(tmp_path):
     with Image.open(tmp_path / "b.jpg") as after:
         assert after.getexif()[0x010F] == "Maker"
         assert after.getexif().get_ifd(1) == {}
+
+
+@pytest.mark.parametrize("end", "<>")
+def test_uncompressed_exif_thumbnails_are_blanked_strip_by_strip(end):
+    head = (b"II*\0" if end == "<" else b"MM\0*") + struct.pack(end + "LHL", 8, 0, 14)
+    strips = struct.pack(end + "HHHLLHHLHHL", 2, 0x0111, 4, 2, 44, 0x0117, 3, 2, 7, 6, 0)  # 7 and 6 bytes ...
+    places = struct.pack(end + "LL", 52, 60)  # ... in two places
+    before = b"Exif\0\0" + head + strips + places + b"SECRET1+SECRET-the rest"
+    after = patch_exif(before)
+    assert len(after) == len(before)
+    assert b"SECRET" not in after
+    assert after.endswith(bytes(7) + b"+" + bytes(6) + b"-the rest")
+
+
+def test_jpegs_in_maker_notes_are_blanked():
+    tags = Image.Exif()
+    tags[0x8769] = {0x927C: b"own \xff\xd8\xff\xe0SECRET\xff\xd9 note"}
+    before = tags.tobytes()
+    after = patch_exif(before)
+    assert after == before.replace(b"\xff\xd8\xff\xe0SECRET\xff\xd9", bytes(12))
+    assert type(after) is bytes
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        b"<xmpGImg:image>SECRET</xmpGImg:image>",
+        b"<xapGImg:image>SECRET</xapGImg:image>",
+        b"<rdf:Description xmpGImg:image='SECRET'/>",
+        b'<rdf:Description xapGImg:image = "SECRET"/>',
+        b'<rdf:Description GImage:Data="SECRET" GDepth:Data="SECRET"/>',
+    ],
+)
+def test_pictures_in_xmp_are_cut_however_they_are_written(picture):
+    before = b"<x:xmpmeta>" + picture + b"<dc:title>TITLE</dc:title></x:xmpmeta>"
+    assert patch_xmp(before) == before.replace(b"SECRET", b"")
+
+
+def test_thumbnails_in_photoshops_copies_of_exif_and_xmp_are_cut():
+    def block(number, data):
+        return b"8BIM" + struct.pack(">HHL", number, 0, len(data)) + data + bytes(len(data) % 2)
+
+    caption, xmp = block(1028, b"caption"), b"<xmpGImg:image>%s</xmpGImg:image>"
+    before = block(1058, exif(thumbnail=True)) + caption + block(1060, xmp % b"SECRET") + caption
+    after = patch_photoshop(before)
+    assert b"SECRET" not in after
+    assert after == block(1058, patch_exif(exif(thumbnail=True))) + caption + block(1060, xmp % b"") + caption
+
+
+def test_layers_in_a_tiff_are_cut_as_they_show_what_was_removed(tmp_path):
+    tags = [(37724, 7, 6, b"SECRET", True), (50784, 7, 6, b"SECRET", True), (315, 2, 7, b"artist", True)]
+    tifffile.imwrite(tmp_path / "a.tif", noise(3), photometric="rgb", extratags=tags, metadata=None)
+    fill_file(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert b"SECRET" not in (tmp_path / "b.tif").read_bytes()
+    assert Image.open(tmp_path / "b.tif").tag_v2[315] == "artist"
+
+
+def raw_profile(name, data):
+    """Text of ImageMagick's ``Raw profile type`` chunks."""
+    lines = [data.hex()[start : start + 72] for start in range(0, 2 * len(data), 72)]
+    return "\n".join(["", name, f"{len(data):8}", *lines, ""]).encode()
+
+
+def test_previews_in_png_chunks_are_cut_and_all_else_is_kept(tmp_path):
+    xmp = b"<x:xmpmeta><xmpGImg:image>%s</xmpGImg:image>TITLE</x:xmpmeta>"
+    photoshop = b"8BIM" + struct.pack(">HHL", 1036, 0, 6) + b"SECRET"
+    with_preview, without = exif(6, thumbnail=True), patch_exif(exif(6, thumbnail=True))
+    packed = b"XML:com.adobe.xmp\0\1\0en\0\0"
+    kept = [
+        (b"zTXt", b"Raw profile type iptc\0\0" + zlib.compress(raw_profile("iptc", b"caption"))),
+        (b"tEXt", b"Author\0somebody"),
+        (b"prIv", b"says that it fits other pixels too"),
+    ]
+    changed = {
+        (b"tEXt", b"Raw profile type exif\0" + raw_profile("exif", with_preview)): (
+            b"tEXt",
+            b"Raw profile type exif\0" + raw_profile("exif", without),
+        ),
+        (b"zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(raw_profile("8bim", photoshop))): (
+            b"zTXt",
+            b"Raw profile type 8bim\0\0" + zlib.compress(raw_profile("8bim", b"")),
+        ),
+        (b"tEXt", b"Raw profile type APP1\0" + raw_profile("APP1", b"http://ns\0" + xmp % b"SECRET")): (
+            b"tEXt",
+            b"Raw profile type APP1\0" + raw_profile("APP1", b"http://ns\0" + xmp % b""),
+        ),
+        (b"iTXt", packed + zlib.compress(xmp % b"SECRET")): (b"iTXt", packed + zlib.compress(xmp % b"")),
+    }
+    dropped = [
+        *((kind, b"SECRET") for kind in (b"prVW", b"mkBF", b"mkBS", b"mkBT", b"skRf", b"caBX")),
+        (b"tEXt", b"Raw profile type exif\0no hexadecimal SECRET"),
+    ]
+    Image.fromarray(noise(3)).save(tmp_path / "a.png")
+    head, *rest = png.Reader(filename=tmp_path / "a.png").chunks()
+    with (tmp_path / "b.png").open("wb") as file:
+        png.write_chunks(file, [head, *kept, *changed, *dropped, *rest])
+    fill_file(tmp_path / "b.png", tmp_path / "c.png", FILL.swapaxes(0, 1), HOLE.T)  # turned by its EXIF
+    assert png_metadata((tmp_path / "c.png").read_bytes()) == [*kept, *changed.values()]
+    assert decode(tmp_path / "c.png").orientation == 6
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the same
