@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.files import read_rgb
@@ -168,6 +169,23 @@ def test_jpeg_keeps_the_coding_of_its_source(tmp_path):
         assert change.mean() < 0.15
     write_photo(photo, tmp_path / "small.jpg", quality=30)
     assert (tmp_path / "small.jpg").stat().st_size < (tmp_path / "a.jpg").stat().st_size / 2
+
+
+@pytest.mark.parametrize(
+    ("quality", "sampling", "unchanged", "mean"),
+    [(75, 0, 0.97, 0.05), (90, 2, 0.82, 0.30), (95, 2, 0.76, 0.41)],
+)
+def test_a_jpeg_changes_far_from_the_hole_as_little_as_documented(
+    quality, sampling, unchanged, mean, tmp_path
+):
+    Image.fromarray(data.astronaut()).save(tmp_path / "a.jpg", quality=quality, subsampling=sampling)
+    hole, near = np.zeros((2, 512, 512), bool)
+    hole[96:160, 96:160], near[64:192, 64:192] = True, True
+    photo = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg", np.full((512, 512, 3), 128, np.uint8), hole)
+    change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - photo.rgb)[~near]
+    assert (change == 0).mean() > unchanged
+    assert change.mean() < mean
+    assert np.percentile(change, 95) <= 2
 
 
 def test_other_jpegs_are_written_at_95_without_subsampling(tmp_path):
