@@ -43,13 +43,13 @@ def inpaint(
         ),
     ],
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             "-o",
             metavar="OUT",
-            help="Output file or folder. A folder as INPUT needs one and is mirrored in it; without it "
-            "photo.png gives photo.inpainted.png.",
+            help="Output file or folder; what ends in a slash is a folder. A folder as INPUT needs one and "
+            "is mirrored in it; without it photo.png gives photo.inpainted.png.",
             show_default=False,
         ),
     ] = None,
@@ -175,9 +175,9 @@ def inpaint(
             def load() -> Inpainter:
                 return _load_inpainter(plan, options, weights, device, dtype, at_once, fit, offline=offline)
 
-            inpainter = _load_after_the_first(world, load)
-            model = _describe(inpainter)
             try:
+                inpainter = _load_after_the_first(world, load)
+                model = _describe(inpainter)
                 _run(world.share(plan.jobs), inpainter, options, results, quiet=quiet)
             except KeyboardInterrupt:
                 code = ExitCode.INTERRUPTED
@@ -296,7 +296,7 @@ def _summarise(plan: Plan, counts: Counter[str], seconds: float, *, interrupted:
         f"{counts[status]} {status}" for status in ("filled", "copied", "skipped", "failed") if counts[status]
     ]
     line = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
-    if len(plan.jobs) == 1 and not counts["failed"]:
+    if len(plan.jobs) == 1 and counts["filled"] + counts["copied"]:
         line += f": {plan.jobs[0].output}"
     if counts["skipped"]:
         line += " (skipped ones exist; --overwrite replaces them)"

@@ -130,11 +130,11 @@ class Decoded:
     """The whole file, read once: it may change or vanish in the meantime."""
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: Path, unkept: str = "it cannot be kept as it is") -> Decoded:
     """Read a file of one of the formats of `EXTENSIONS` (the first picture of several).
 
     Raises ImageFileError if the file is missing, empty, truncated, no image, has more pixels than
-    `limit_pixels` allows, or pixels that cannot be kept as they are.
+    `limit_pixels` allows, or pixels that cannot be kept as they are: what ``unkept`` says of them.
     """
     path = Path(path)
     try:
@@ -151,7 +151,7 @@ def decode(path: Path) -> Decoded:
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
         if obstacle := _not_kept(image, data):
             raise ImageFileError(
-                f"{path} ({kind}) has {obstacle}: it cannot be kept as it is.",
+                f"{path} ({kind}) has {obstacle}: {unkept}.",
                 "Save it with 8 or 16 bits in gray or RGB, as a PNG for example.",
             )
         if kind != "TIFF":  # whose orientation load() would take away; a PNG's may lie behind the pixels
@@ -220,8 +220,9 @@ def open_header(path: Path, data: bytes | None = None) -> ImageFile.ImageFile:
     except _DECODER_ERRORS as problem:
         reason = problem.strerror if isinstance(problem, OSError) else None
         raise ImageFileError(f"{path} cannot be opened ({reason or problem}).") from None
+    limit = f"{_limit / 1e6:.4g} million" if _limit >= 1e6 else str(_limit)
     raise ImageFileError(
-        f"{path} has more than {_limit / 1e6:.4g} million pixels, the limit against decompression bombs.",
+        f"{path} has more than {limit} pixels, the limit against decompression bombs.",
         "If you trust it, raise the limit: --max-pixels COUNT.",
     )
 

@@ -106,10 +106,17 @@ def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
     """Read a mask of any image mode: (H, W) bool, True (white, > 127) = hole, upright.
 
     Colours count by luminance, transparent pixels as black. A mask with other values than 0 and 255 (a JPEG,
-    or labels 0 and 1) is thresholded and draws one MaskWarning. Raises ImageFileError.
+    or labels 0 and 1) is thresholded and draws one MaskWarning. Raises ImageFileError, also if
+    it has several pages.
     """
     path = Path(path)
-    return np.not_equal(_hole(decode(path), path), invert)
+    decoded = decode(path, "such a mask cannot be read")
+    if decoded.pages > 1:
+        raise ImageFileError(
+            f"The mask {path} holds {decoded.pages} pictures (it is animated or multi-page).",
+            "Save the one you mean as a file of its own.",
+        )
+    return np.not_equal(_hole(decoded, path), invert)
 
 
 def hole_of(mask: Any) -> NDArray[np.bool_]:

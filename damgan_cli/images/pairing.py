@@ -26,16 +26,26 @@ class Pair:
 
 
 def pair_by_relative_path(
-    left_root: Path, right_root: Path, left_name: str, right_name: str, *, exclude: Collection[Path] = ()
+    left_root: Path,
+    right_root: Path,
+    left_name: str,
+    right_name: str,
+    *,
+    exclude: Collection[Path] = (),
+    optional: Collection[Path] = (),
 ) -> list[Pair]:
     """Pair every image under ``left_root`` with the one of the same relative path under ``right_root``.
 
     Extensions do not count: ``a/b.jpg`` goes with ``a/b.png``. The names (plurals such as "photos" and
-    "masks") serve the messages; what is or lies in one of ``exclude`` takes no part. Sorted by name. Raises
-    PairingError, listing both sides at once, if anything is unpaired or ambiguous (``b.jpg`` beside
-    ``b.png``) or if there is nothing to pair.
+    "masks") serve the messages; what is or lies in one of ``exclude`` takes no part, ``optional`` files under
+    ``left_root`` only if they have a partner. Sorted by name. Raises PairingError, listing both sides at
+    once, if anything is unpaired or ambiguous (``b.jpg`` beside ``b.png``) or if there is nothing to pair.
     """
     lefts, rights = _by_name(left_root, exclude), _by_name(right_root, exclude)
+    dispensable = set(optional)
+    lefts = {
+        name: files for name, files in lefts.items() if name in rights or not dispensable.issuperset(files)
+    }
     problems: list[str] = []
     for side, root, files in ((left_name, left_root, lefts), (right_name, right_root, rights)):
         if not files:

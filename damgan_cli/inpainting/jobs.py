@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import unicodedata
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
-from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images
+from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
 
 ALPHA = "alpha"
@@ -54,7 +55,9 @@ class Plan:
     single: bool
     """INPUT is one photo: if it is bad, that is wrong usage rather than a file that failed."""
     earlier_results: int
-    """Files of the kind ``x.inpainted.png`` beside their ``x.png`` in INPUT, which are not filled again."""
+    """How many files of the kind ``x.inpainted.png`` beside their ``x.png`` in INPUT are left out.
+
+    All but those for which a folder of masks has a mask."""
     left_out: list[Path]
     """Pictures in INPUT of a kind that is not read."""
 
@@ -67,15 +70,16 @@ class Plan:
 def plan_jobs(
     source: Path,
     mask: str,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     attention: Path | None = None,
     overwrite: bool = False,
 ) -> Plan:
     """List what is to be done for ``source`` (a photo or a folder); check all that can be known beforehand.
 
-    ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. Raises ImageFileError,
-    PairingError or MaskError, each listing everything of its kind at once.
+    ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. ``out`` is a file or a
+    folder; what ends in a slash is a folder. Raises ImageFileError, PairingError or MaskError, each listing
+    everything of its kind at once.
     """
     if not os.path.exists(source):  # noqa: PTH110  # unlike Path.exists() it never raises
         raise ImageFileError(f"{source} does not exist.", "INPUT is a photo or a folder of photos.")
@@ -85,11 +89,15 @@ def plan_jobs(
             f"The mask {mask_path} does not exist.",
             "--mask is an image, a folder of images, or the word alpha.",
         )
+    out_path = None if out is None else Path(out)
     if source.is_dir():
-        jobs, earlier = _folder_jobs(source, mask_path, out, attention)
-        left_out = list_images(source, [path for path in (mask_path, out, attention) if path], OTHER_IMAGES)
+        jobs, earlier = _folder_jobs(source, mask_path, out_path, attention)
+        other_places = [path for path in (mask_path, out_path, attention) if path]
+        left_out = list_images(source, other_places, OTHER_IMAGES)
     else:
-        jobs, earlier, left_out = [_file_job(source, mask_path, out, attention)], 0, []
+        into_folder = str(out).endswith(("/", os.sep))  # which a Path forgets
+        job = _file_job(source, mask_path, out_path, attention, into_folder=into_folder)
+        jobs, earlier, left_out = [job], 0, []
     _check_targets(jobs)
     wanted: list[Job] = []
     skipped: list[Job] = []
@@ -99,19 +107,21 @@ def plan_jobs(
     return Plan(_with_sizes(wanted, single=single), skipped, single, earlier, left_out)
 
 
-def _file_job(photo: Path, mask: Path | None, out: Path | None, attention: Path | None) -> Job:
+def _file_job(
+    photo: Path, mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
+) -> Job:
     if mask is not None and mask.is_dir():
         raise PairingError(f"INPUT is one photo, but the mask {mask} is a folder.", "Give the mask's file.")
     if out is None:
         output = photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}")
-    elif out.suffix.lower() in EXTENSIONS and not out.is_dir():
-        output = out
-    elif out.is_dir() or not out.suffix:
+    elif into_folder or out.is_dir() or not out.suffix:
         output = out / photo.name
+    elif out.suffix.lower() in EXTENSIONS:
+        output = out
     else:
         raise ImageFileError(
             f"Cannot write {out}: {out.suffix} is no known image format.",
-            f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder.",
+            f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder: {out}/",
         )
     for path, what in ((photo, "INPUT"), (mask, "the mask")):
         if path is not None and _same(output, path):
@@ -138,15 +148,15 @@ def _folder_jobs(
             if _same(path, same):
                 raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
+    listed = list_images(source, exclude)
+    results = {path for path in listed if _is_earlier_result(path)}
+    photos: list[tuple[Path, Path | None]]
     if mask is not None and mask.is_dir():
-        pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude)
+        pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude, optional=results)
         photos = [(pair.left, pair.right) for pair in pairs]
-        earlier = 0
     else:
-        listed = list_images(source, exclude)
-        fresh = [path for path in listed if not _is_earlier_result(path)]
-        earlier = len(listed) - len(fresh)
-        photos = [(path, mask) for path in fresh]  # type: ignore[misc]
+        photos = [(path, mask) for path in listed if path not in results]
+    earlier = len(results.difference(photo for photo, _ in photos))
     if not photos:
         raise PairingError(
             f"There are no photos in {source}.", f"Known extensions: {', '.join(sorted(EXTENSIONS))}."
@@ -193,10 +203,12 @@ def _check_targets(jobs: list[Job]) -> None:
     inputs = {true_place(path) for job in jobs for path in (job.photo, job.mask) if path is not None}
     inputs |= {Path(os.path.realpath(path)) for path in inputs if os.path.islink(path)}  # noqa: PTH114
     places: dict[str, list[Path]] = {}
+    folders: dict[Path, Path] = {}
     for target in (target for job in jobs for target in job.targets):
-        if target.parent not in real:
-            _check_writable(target.parent, target)
         place = true_place(target)
+        if place.parent not in folders:
+            _check_writable(target.parent, target)
+            folders[place.parent] = target
         if place in inputs:
             raise ImageFileError(
                 f"The output {target} is one of the photos or masks itself.",
@@ -204,7 +216,14 @@ def _check_targets(jobs: list[Job]) -> None:
             )
         if os.path.isdir(target):  # noqa: PTH112  # unlike Path.is_dir() it never raises
             raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
-        places.setdefault(unicodedata.normalize("NFC", str(place)).casefold(), []).append(place)
+        places.setdefault(_folded(place), []).append(place)
+    for folder, target in folders.items():
+        for path in (folder, *folder.parents):
+            if any(_one_file([path, file]) for file in places.get(_folded(path), [])):
+                raise ImageFileError(
+                    f"Cannot write {target}: {path} is to be a file, an output itself.",
+                    "Choose another output place.",
+                )
     same = [paths for paths in places.values() if len(paths) > 1 and _one_file(paths)]
     if same:
         listed = "; ".join(" and ".join(map(str, paths)) for paths in same[:_SHOWN])
@@ -212,6 +231,11 @@ def _check_targets(jobs: list[Job]) -> None:
             f"Several photos would be written to one file ({len(same)}): {listed}.",
             "Rename them, or choose an output folder whose file system tells capitals from small letters.",
         )
+
+
+def _folded(path: Path) -> str:
+    """Equal for all paths that may mean the same file on some file system."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _one_file(paths: list[Path]) -> bool:
@@ -251,8 +275,10 @@ def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:
                 sizes[path] = None
         return sizes[path]
 
-    if len({job.mask for job in jobs}) == 1 and jobs[0].mask is not None:
-        displayed_size(jobs[0].mask)  # the one mask for all must be readable
+    if not single and len({job.mask for job in jobs}) == 1 and jobs[0].mask is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they come again when it is used
+            read_mask(jobs[0].mask)  # the one mask for all must be readable
     unfit, sized = [], []
     for job in jobs:
         for exact in (False, True):

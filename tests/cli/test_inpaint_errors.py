@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,16 @@ def test_bad_mask_files(inpaint, photo, tmp_path):
     one_error(inpaint("photo.png", "--mask", "text.png"), "text.png is not an image")
     one_error(inpaint("photo.png", "--mask", "small.png"), f"photo {WIDTH}x{HEIGHT}, mask {WIDTH}x10")
     one_error(inpaint("photo.png", "--mask", "."), "is a folder")
+
+
+def test_masks_of_several_pages_and_of_pixels_that_are_not_read(inpaint, photo, tree):
+    pages = [Image.fromarray(HOLE)] * 2
+    pages[0].save("pages.tif", save_all=True, append_images=pages[1:])
+    Image.fromarray(HOLE.astype(np.float32)).save("float.tif")
+    one_error(inpaint("photo.png", "--mask", "pages.tif"), "The mask pages.tif holds 2 pictures")
+    one_error(inpaint("photos", "--mask", "pages.tif", "-o", "out"), "The mask pages.tif holds 2 pictures")
+    result = inpaint("photo.png", "--mask", "float.tif")
+    one_error(result, "floating-point pixels: such a mask cannot be read", "Save it")
 
 
 def test_unpaired_and_ambiguous_names_are_listed_before_any_work(inpaint, tree):
@@ -65,6 +76,23 @@ def test_where_output_may_not_go(inpaint, tree, photo, mask):
     one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "in-the-way/x.png"), "is a file, not a folder")
     assert np.array_equal(pixels("photo.png"), noise())
     assert Path("in-the-way").read_text() == "a file"
+
+
+def test_attention_maps_may_not_go_where_an_output_will_be(inpaint, tree, photo, mask):
+    for folder in ("filled.png", "filled.png/maps"):
+        result = inpaint("photo.png", "--mask", "mask.png", "-o", "filled.png", "--attention", folder)
+        one_error(result, "filled.png is to be a file, an output itself")
+    result = inpaint("photos", "--mask", "masks", "-o", "out", "--attention", "out/a.png")
+    one_error(result, "a.png is to be a file")
+    assert not Path("filled.png").exists()
+    assert not Path("out").exists()
+
+
+def test_an_unwritable_folder_is_found_before_any_work(inpaint, photo, mask, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # chmod does not stop root
+    monkeypatch.setattr("damgan_cli.cli.inpaint._load_inpainter", None)
+    one_error(inpaint("photo.png", "--mask", "mask.png"), "may not be written to")
+    one_error(inpaint("photo.png", "--mask", "mask.png", "-o", "new/folder/x.png"), "may not be written to")
 
 
 def test_an_empty_folder(inpaint, tmp_path, mask):

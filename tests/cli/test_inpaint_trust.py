@@ -128,7 +128,7 @@ def test_decompression_bombs_are_refused_and_the_limit_can_be_raised(inpaint, tr
     assert inpaint("photos/a.png", "--mask", "masks/a.bmp", "--max-pixels", HOLE.size).code == 0
     one_error(
         inpaint("photos/a.png", "--mask", "masks/a.bmp", "--max-pixels", HOLE.size - 1, "--overwrite"),
-        "decompression bombs",
+        f"has more than {HOLE.size - 1} pixels, the limit against decompression bombs",
     )
 
 
