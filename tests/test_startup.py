@@ -55,6 +55,23 @@ def test_planning_needs_no_torch():
     assert not imported("inpaint", "photo.png", "--mask", "mask.png", "--dry-run") & (SLOW | {"torch"})
 
 
+@pytest.mark.parametrize("module", ["typer", "damgan_cli.inpainting.jobs"])
+def test_ctrl_c_while_importing_is_one_line(module):
+    program = (
+        "import sys\n"
+        "class Importing:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Importing())\n"
+        "from damgan_cli.__main__ import main\n"
+        "main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, "inpaint", "photo.png", "--mask", "mask.png"]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")
+
+
 def test_filling_a_photo_needs_neither_torchs_compiler_nor_the_hub():
     save("photo.png", noise())
     save("mask.png", HOLE)

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from damgan_cli.cli import console
 from damgan_cli.errors import DamganError, ExitCode
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def _ctrl_c_is_one_line() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+class _Commands(TyperGroup):
+    """Where a command has no answer of its own to Ctrl-C, Typer would give the exit code alone."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        with _ctrl_c_is_one_line():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _ctrl_c_is_one_line():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="damgan",
     help="Fill holes in photographs with DAM-GAN, make masks, score results, train on your own photos.",
     no_args_is_help=True,
@@ -39,6 +67,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; known errors become a message and exit code 2, never a traceback."""
+    console.escape_what_cannot_be_encoded()
     try:
         app()
     except DamganError as problem:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from damgan_cli.inpainting.inpainter import Inpainter
-from tests.cli.inpaint_files import HOLE, files, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
 from tests.images.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
 
 
@@ -180,6 +182,18 @@ def test_earlier_single_results_are_not_filled_again(inpaint, tree, mask):
     assert files("out") == ["a.png", "sub/b.png", "sub/deep/c.png"]
 
 
+def test_earlier_results_without_a_mask_of_their_own_are_left_out(inpaint, tree):
+    for name in ("photos/a", "photos/sub/b"):
+        assert inpaint(f"{name}.png", "--mask", f"{name.replace('photos', 'masks')}.bmp").code == 0
+    save("masks/a.inpainted.png", HOLE)
+    result = inpaint("photos", "--mask", "masks", "-o", "out")
+    assert result.code == 0
+    assert "1 earlier results" in result.err
+    assert files("out") == ["a.inpainted.png", "a.png", "sub/b.png", "sub/deep/c.png"]
+    save("photos/x.inpainted.png", noise())  # of no x.png
+    assert "photos without masks: x.inpainted" in inpaint("photos", "--mask", "masks", "-o", "out").err
+
+
 def test_pictures_of_a_kind_that_is_not_read_are_named(inpaint, tree, mask):
     for name in ("moving.gif", "sub/raw.CR2", "sub/notes.txt"):
         Path("photos", name).touch()
@@ -262,3 +276,23 @@ def test_dry_run_writes_nothing_and_loads_no_model(inpaint, tree):
 
 def test_quiet_prints_errors_only(inpaint, tree):
     assert inpaint("photos", "--mask", "masks", "-o", "out", "-q").err == ""
+
+
+def test_a_slash_behind_out_makes_it_a_folder(inpaint, photo, mask):
+    assert inpaint("photo.png", "--mask", "mask.png", "-o", "filled.v2/").code == 0
+    assert inpaint("photo.png", "--mask", "mask.png", "-o", "filled.png/").code == 0
+    assert Path("filled.v2/photo.png").is_file()
+    assert Path("filled.png/photo.png").is_file()
+    result = inpaint("photo.png", "--mask", "mask.png", "-o", "filled.v3")
+    one_error(result, ".v3 is no known image format", "or a folder: filled.v3/")
+
+
+def test_what_the_terminal_cannot_show_is_escaped(inpaint, photo, mask, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "cp1252", write_through=True))
+    arguments = ("photo.png", "--mask", "mask.png", "-o", "出力/né.png")
+    assert inpaint(*arguments, "--dry-run").code == 0
+    assert sys.stdout.buffer.getvalue().decode("cp1252") == "photo.png -> \\u51fa\\u529b/né.png\n"
+    assert inpaint(*arguments).code == 0
+    assert Path("出力/né.png").is_file()
+    assert "\\u51fa\\u529b/né.png" in sys.stderr.buffer.getvalue().decode("cp1252")

@@ -71,6 +71,22 @@ def test_interruption_keeps_what_is_done(inpaint, tree, monkeypatch):
     assert "a.png" in files("out")
 
 
+def test_interruption_while_planning_or_loading(inpaint, photo, mask, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    arguments = ("photo.png", "--mask", "mask.png", "--json")
+    monkeypatch.setattr("damgan_cli.cli.inpaint._load_inpainter", interrupted)
+    result = inpaint(*arguments)
+    assert result.code == 130
+    assert "interrupted: nothing done in" in result.err
+    assert [entry["status"] for entry in json.loads(result.out)["files"]] == ["planned"]
+    for early in ("damgan_cli.inpainting.jobs.plan_jobs", "typer.core.TyperGroup.make_context"):
+        monkeypatch.setattr(early, interrupted)
+        result = inpaint(*arguments)
+        assert (result.code, result.out, result.err) == (130, "", "interrupted\n")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_in_a_real_run(tree, tiny_weights, tmp_path):
     big = np.tile(noise(), (14, 10, 1))
