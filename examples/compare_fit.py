@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -63,19 +64,6 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
     return result[0].float().permute(1, 2, 0).numpy()[: hole.shape[0], : hole.shape[1]]
 
 
-def level(
-    inpainter: Inpainter, rgb: Array, hole: Array, canvas: canvases.Canvas, ratio: int, below: Array | None
-) -> canvases.Canvas:
-    """The canvas filled at ``ratio``; ``below`` is the level under it, which guides the DAM stage."""
-    image, mask = canvases._reduced(rgb[canvas.box], hole[canvas.box], ratio)
-    here = canvases.Canvas(canvas.box, canvas.part, canvas.unknown, ratio, image, mask)
-    guide = None if below is None else cv2.resize(below, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    for tile in here.tiles():
-        result = stages(inpainter, image[tile], mask[tile], None if guide is None else guide[tile])
-        here.add(tile, np.dstack([result, np.zeros(result.shape[:2], np.float32)]))
-    return here
-
-
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
     """Coarse to fine: at each doubling the enlarged fill takes the place of the coarse stage's result."""
     result, attention = rgb.copy(), np.zeros(hole.shape, np.float32)
@@ -83,13 +71,16 @@ def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
         ratios = [canvas.ratio]
         while ratios[-1] > 1:
             ratios.append(-(-ratios[-1] // 2))
-        below = None
+        fill = None
         for ratio in ratios:
-            here = level(inpainter, rgb, hole, canvas, ratio, below)
-            total = here._sum[..., :3] / np.maximum(here._weight, 1e-6)
-            below = np.where(here.hole[..., None], total, here.image)
+            image, mask = canvases._reduced(rgb[canvas.box], hole[canvas.box], ratio)
+            guide = (
+                None if fill is None else cv2.resize(fill, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
+            )
+            fill = np.where(mask[..., None], stages(inpainter, image, mask, guide), image)
+        here = replace(canvas, ratio=1, image=image, hole=mask)
         with patch.object(canvases, "match_seam", lambda fill, *_: fill.copy()):
-            here.paste(result, attention, texture=False)
+            here.paste(np.dstack([fill, np.zeros(mask.shape, np.float32)]), result, attention)
     return result
 
 

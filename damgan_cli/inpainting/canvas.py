@@ -1,11 +1,12 @@
 """From a photo of any size to windows that a small fully convolutional model fills well, and back.
 
-The model learned holes of up to `REACH` px from the next known pixel, so each connected part of a hole gets a
-*canvas*: its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at
-full resolution), cut into tiles. What a canvas gives is enlarged again, gets the colours of its border
-(seam.py) and the texture of its surroundings (texture.py), and is pasted into that part of the hole alone. A
-photo of at most `NATIVE` px a side is its own canvas, untouched. Nothing under the hole ever gets into a
-canvas. docs/fit.md compares this with its alternatives.
+The model learned holes of up to `REACH` px from the next known pixel, so each part of a hole gets a *canvas*:
+its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at full
+resolution). A part that is too long for one canvas gets several, which fade into each other. What a canvas
+gives is enlarged again, gets the colours of its border (seam.py) and the texture of its surroundings
+(texture.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a side is its own
+canvas, untouched. Nothing under the hole ever gets into a canvas. docs/fit.md compares this with its
+alternatives.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ CONTEXT = 48
 """Known surroundings (px, on the canvas) on each side of a hole's bounding box, at least."""
 STEP = 64
 """Canvas sides are multiples of this where the photo allows: windows of unlike photos then share batches."""
-TILE = 512
-"""Longest side (px) of what goes through the model in one piece."""
-OVERLAP = 128
-"""How far (px) neighbouring tiles overlap; their fills are blended there."""
+LARGEST = 512
+"""Longest side (px) of a canvas."""
+OVERLAP = 64
+"""How far (px, on the canvas) what neighbouring canvases fill overlaps; their fills are blended there."""
 _BAND = 1 << 20  # pixels of the photo that are reduced at a time: what a band needs, memory must hold
 _PIECE = 1024  # side (px) of what is enlarged and pasted at a time, likewise
 _FADE = 2  # depth (px, on the canvas) within which the seam is matched again at full resolution
 _HALO = 4  # px of the canvas around a piece: enough for pieces to agree
+_THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
@@ -66,36 +68,27 @@ class Canvas:
     """(h, w, 3) in [-1, 1], 0 under the hole."""
     hole: NDArray[np.bool_]
     """(h, w): ``unknown`` on the canvas."""
+    shares: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """For each row and column of ``box``, how much counts what this canvas gives there against what earlier
+    ones gave; the smaller of both does."""
 
-    def __post_init__(self) -> None:
-        self._sum = np.zeros((*self.hole.shape, 4), np.float32)
-        self._weight = np.zeros((*self.hole.shape, 1), np.float32)
+    def paste(
+        self,
+        fill: NDArray[np.float32],
+        rgb: NDArray[np.uint8],
+        attention: NDArray[np.float32],
+        *,
+        texture: bool = True,
+    ) -> None:
+        """Write what the model made of it into this part of the hole, in a photo's (H, W, 3) and (H, W).
 
-    def tiles(self) -> Iterator[tuple[slice, slice]]:
-        """Overlapping windows that cover every hole pixel of the canvas; a small canvas is one window."""
-        height, width = self.hole.shape
-        for rows in _spans(height):
-            for columns in _spans(width):
-                if self.hole[rows, columns].any():
-                    yield rows, columns
-
-    def add(self, tile: tuple[slice, slice], fill: NDArray[np.float32]) -> None:
-        """Add a tile's fill: (h, w, 4), RGB in [-1, 1] and attention in [0, 1]."""
-        ramps = (_ramp(span, side) for span, side in zip(tile, self.hole.shape, strict=True))
-        weight = np.minimum.outer(*ramps)
-        self._sum[tile] += fill * weight[..., None]
-        self._weight[tile] += weight[..., None]
-
-    def paste(self, rgb: NDArray[np.uint8], attention: NDArray[np.float32], *, texture: bool = True) -> None:
-        """Write the blended fill of this part of the hole into a photo's (H, W, 3) and (H, W).
-
+        ``fill`` is (h, w, 4), RGB in [-1, 1] and attention in [0, 1]. To be called in the order of `plan`.
         Reads known pixels of ``rgb`` only. ``texture`` gives the fill of a reduced canvas the detail of its
         surroundings.
         """
-        fill: NDArray[np.float32] = self._sum / np.maximum(self._weight, np.float32(1e-6))
-        colours = np.where(self._weight > 0, fill[..., :3], self.image)
-        colours = np.where(self.hole[..., None], match_seam(colours, self.image, self.hole), self.image)
-        fill[..., :3] = colours
+        matched = match_seam(fill[..., :3], self.image, self.hole)
+        colours = np.where(self.hole[..., None], matched, self.image)
+        fill = np.dstack([colours, fill[..., 3]])
         photo = rgb[self.box]
         if self.ratio == 1:
             self._write((slice(None), slice(None)), fill, photo, attention[self.box])
@@ -149,8 +142,11 @@ class Canvas:
     ) -> None:
         part = self.part[piece]
         mine = fill[part]  # (N, 4)
-        photo[piece][part] = np.clip(np.rint((mine[:, :3] + 1) * 127.5), 0, 255).astype(np.uint8)
-        attention[piece][part] = np.clip(mine[:, 3], 0, 1)
+        share = np.minimum.outer(self.shares[0][piece[0]], self.shares[1][piece[1]])[part][:, None]
+        levels = share * np.clip((mine[:, :3] + 1) * 127.5, 0, 255) + (1 - share) * photo[piece][part]
+        photo[piece][part] = np.rint(levels).astype(np.uint8)
+        seen = share[:, 0]
+        attention[piece][part] = seen * np.clip(mine[:, 3], 0, 1) + (1 - seen) * attention[piece][part]
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> Iterator[Canvas]:
@@ -164,7 +160,8 @@ def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True
         return
     if max(height, width) <= NATIVE:
         box = (slice(0, height), slice(0, width))
-        yield Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole)
+        whole = np.ones(height, np.float32), np.ones(width, np.float32)
+        yield Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole, whole)
         return
     for region, mine in _regions(hole):
         yield from _canvases(rgb, hole, region, mine, reduce=reduce)
@@ -214,20 +211,53 @@ def _canvases(
         around = (slice(y, y + h), slice(x, x + w))
         own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
-        rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
         ratio = int(np.ceil(deepest / REACH)) if reduce else 1
-        if ratio > 1:
+        deep = own & (depth[around] > _THIN) if ratio > 1 else None
+        if label == count - 1:
+            del depth, parts  # they may be large
+        corner = (y0 + y, x0 + x)
+        if deep is not None:
             ratio = max(ratio, min(int(np.ceil(deepest / DEPTH)), max(height, width) // NATIVE))
-        first_row, last_row = y0 + y + int(rows[0]), y0 + y + int(rows[-1])
-        first_column, last_column = x0 + x + int(columns[0]), x0 + x + int(columns[-1])
-        top, bottom = _extent(first_row, last_row + 1, height, ratio)
-        left, right = _extent(first_column, last_column + 1, width, ratio)
-        box = (slice(top, bottom), slice(left, right))
-        part = np.zeros((bottom - top, right - left), bool)
-        part[first_row - top : last_row + 1 - top, first_column - left : last_column + 1 - left] = own[
-            rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1
-        ]
-        yield Canvas(box, part, hole[box], ratio, *_reduced(rgb[box], hole[box], ratio))
+            strokes = own & ~_core(deep)
+            own ^= strokes
+            yield from _cells(rgb, hole, strokes, corner, 1)
+            del deep, strokes
+        yield from _cells(rgb, hole, own, corner, ratio)
+
+
+def _core(seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What is not thin, and what is near that: corners and crumbs. Left out are strokes that lead there."""
+    kernel = np.ones((6 * _THIN + 1, 6 * _THIN + 1), np.uint8)
+    return cv2.dilate(seeds.astype(np.uint8), kernel) > 0
+
+
+def _cells(
+    rgb: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    part: NDArray[np.bool_],
+    corner: tuple[int, int],
+    ratio: int,
+) -> Iterator[Canvas]:
+    """Canvases for ``part``, whose top left pixel lies at ``corner`` of the photo; one if it is short."""
+    for rows, upper in _spans(np.any(part, axis=1), ratio):
+        for columns, left in _spans(np.any(part[rows], axis=0), ratio):
+            own = part[rows, columns]
+            if not own.any():
+                continue
+            tall, wide = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
+            inner = (slice(tall[0], tall[-1] + 1), slice(wide[0], wide[-1] + 1))
+            first = corner[0] + rows.start + int(tall[0]), corner[1] + columns.start + int(wide[0])
+            last = corner[0] + rows.start + int(tall[-1]), corner[1] + columns.start + int(wide[-1])
+            top, bottom = _extent(first[0], last[0] + 1, hole.shape[0], ratio)
+            start, stop = _extent(first[1], last[1] + 1, hole.shape[1], ratio)
+            box = (slice(top, bottom), slice(start, stop))
+            mine = np.zeros((bottom - top, stop - start), bool)
+            mine[first[0] - top : last[0] + 1 - top, first[1] - start : last[1] + 1 - start] = own[inner]
+            shares = (
+                _share(top, bottom, corner[0] + rows.start, upper * ratio),
+                _share(start, stop, corner[1] + columns.start, left * ratio),
+            )
+            yield Canvas(box, mine, hole[box], ratio, *_reduced(rgb[box], hole[box], ratio), shares)
 
 
 def _extent(start: int, stop: int, limit: int, ratio: int) -> tuple[int, int]:
@@ -273,17 +303,28 @@ def _reduced(
     return image, lost
 
 
-def _spans(side: int) -> list[slice]:
-    if side <= TILE:
-        return [slice(0, side)]
-    count = int(np.ceil((side - OVERLAP) / (TILE - OVERLAP)))
-    starts = np.linspace(0, side - TILE, count).round().astype(int).tolist()
-    return [slice(start, start + TILE) for start in starts]
+def _spans(wanted: NDArray[np.bool_], ratio: int) -> list[tuple[slice, int]]:
+    """Spans over where ``wanted`` (n,) is true, short enough for a canvas.
+
+    With each comes how far (px, on the canvas) it overlaps the one before it.
+    """
+    places = np.flatnonzero(wanted)
+    if not len(places):
+        return []
+    start, stop = int(places[0]), int(places[-1]) + 1
+    longest = (LARGEST - 2 * CONTEXT) * ratio
+    if stop - start <= longest:
+        return [(slice(start, stop), 0)]
+    longest -= STEP // 2 * ratio  # so that what slants is not cut again across
+    count = int(np.ceil((stop - start - OVERLAP * ratio) / (longest - OVERLAP * ratio)))
+    starts = np.linspace(start, stop - longest, count).round().astype(int).tolist()
+    return [(slice(one, one + longest), OVERLAP if one > start else 0) for one in starts]
 
 
-def _ramp(span: slice, side: int) -> NDArray[np.float32]:
-    """Weights along a tile: rising over the overlap, but not at the canvas's own border."""
-    places = np.arange(span.start, span.stop, dtype=np.float32)
-    rise = np.full_like(places, 1) if span.start == 0 else (places - span.start + 0.5) / OVERLAP
-    fall = np.full_like(places, 1) if span.stop == side else (span.stop - places - 0.5) / OVERLAP
-    return np.minimum(np.minimum(rise, fall), 1)
+def _share(start: int, stop: int, first: int, overlap: int) -> NDArray[np.float32]:
+    """1, but rising from 0 over ``overlap`` px from ``first`` on; for the pixels from start to stop."""
+    if not overlap:
+        return np.ones(stop - start, np.float32)
+    places = np.arange(start - first, stop - first, dtype=np.float32)
+    rise: NDArray[np.float32] = np.clip((places + 0.5) / np.float32(overlap), 0, 1)
+    return rise

@@ -17,7 +17,7 @@ from damgan_cli.errors import DeviceError, MaskError
 from damgan_cli.hub import push_loaded
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
-from damgan_cli.inpainting.canvas import FITS, NATIVE, TILE, Canvas, plan
+from damgan_cli.inpainting.canvas import FITS, LARGEST, NATIVE, Canvas, plan
 from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
 _CANVAS_PIXELS = 1 << 22  # of canvases at once, 40 bytes each: a dusty scan has thousands of them
-_Window = tuple[Canvas, tuple[slice, slice]]
 
 
 @dataclass(frozen=True)
@@ -128,42 +127,36 @@ class Inpainter:
 
     def _fill(self, canvases: list[tuple[Canvas, Fill]]) -> None:
         """Fill canvases and paste them into the photos they are of."""
-        windows: dict[tuple[int, int], list[_Window]] = {}
-        for canvas, _ in canvases:
-            for tile in canvas.tiles():
-                windows.setdefault(canvas.hole[tile].shape, []).append((canvas, tile))
-        for shape, group in windows.items():
+        alike: dict[tuple[int, int], list[int]] = {}
+        for number, (canvas, _) in enumerate(canvases):
+            alike.setdefault(canvas.hole.shape, []).append(number)
+        fills: dict[int, NDArray[np.float32]] = {}
+        for shape, group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
-                self._run(group[start : start + at_once])
-        for canvas, fill in canvases:
-            canvas.paste(fill.rgb, fill.attention, texture=self.fit == "auto")
+                numbers = group[start : start + at_once]
+                fills |= zip(numbers, self._run([canvases[number][0] for number in numbers]), strict=True)
+        for number, (canvas, photo) in enumerate(canvases):
+            canvas.paste(fills[number], photo.rgb, photo.attention, texture=self.fit == "auto")
 
-    def _run(self, windows: list[_Window]) -> None:
-        """One batch of windows of the same size through the model."""
-        fills = None
+    def _run(self, canvases: list[Canvas]) -> list[NDArray[np.float32]]:
+        """One batch of canvases of the same size through the model: (h, w, 4) each."""
         try:
-            fills = self._forward(
-                np.stack([canvas.image[tile] for canvas, tile in windows]),
-                np.stack([canvas.hole[tile] for canvas, tile in windows]),
-            )
+            images, holes = zip(*((canvas.image, canvas.hole) for canvas in canvases), strict=True)
+            return list(self._forward(np.stack(images), np.stack(holes)))
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise
-        if fills is None:  # not in the handler above: there the failed pass still holds its memory
-            if len(windows) == 1:
-                raise DeviceError(
-                    f"{self.device} has too little free memory for one window of {TILE} px at most.",
-                    "Free some of it, or use --device cpu.",
-                )
-            half = len(windows) // 2
-            area = windows[0][0].hole[windows[0][1]].size / NATIVE**2
-            self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-            self._run(windows[:half])
-            self._run(windows[half:])
-            return
-        for (canvas, tile), fill in zip(windows, fills, strict=True):
-            canvas.add(tile, fill)
+        # not in the handler above: there the failed pass still holds its memory
+        if len(canvases) == 1:
+            raise DeviceError(
+                f"{self.device} has too little free memory for one window of {LARGEST} px at most.",
+                "Free some of it, or use --device cpu.",
+            )
+        half = len(canvases) // 2
+        area = canvases[0].hole.size / NATIVE**2
+        self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
+        return self._run(canvases[:half]) + self._run(canvases[half:])
 
     def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""

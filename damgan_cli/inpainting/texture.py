@@ -20,8 +20,8 @@ from damgan_cli.inpainting.seam import match_seam
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PATCH = 16
-"""Side (px, on the canvas) of what is copied in one piece."""
+PATCH = 8
+"""Side (px, on the canvas) of what is copied in one piece. Twice that holds eyes."""
 STRENGTH = 0.5
 """Of the detail, 1 = as in the source. Detail in the wrong place costs its squared strength in PSNR, while
 half of it already looks (LPIPS) nearly as good as all of it; see docs/fit.md."""
@@ -29,6 +29,7 @@ _COLOUR_BLUR = 2.0  # (px, on the canvas) scale on which a patch's colour is com
 _BASE_BLUR = 1.0  # (px, on the canvas) detail is what is finer than this
 _DISTANCE = 0.14  # of colour in [-1, 1] that a source one patch further away must be nearer to win
 _ROUGHNESS = 3.0  # weight of the detail's RMS against colour, both for [-1, 1]
+_JITTER = 2.0  # patches, at random: neighbours would else take the same source again and again
 _CANDIDATES = 4000
 _BAND = 1 << 18  # pixels of the photo that are looked at at a time
 
@@ -56,7 +57,7 @@ class Texture:
         self._base: NDArray[np.float32] = base / np.maximum(weight, np.float32(1e-3))[..., None]
         usable = ~hole
         usable[photo.shape[0] // ratio :] = usable[:, photo.shape[1] // ratio :] = False  # cut by the border
-        self._patch, self._pairs = _match(filled, hole, usable, self._roughness(hole, usable))
+        self._patch, self._pairs, self._gains = _match(filled, hole, usable, self._roughness(hole, usable))
 
     def detail(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
         """(h, w, 3), to be added to the enlarged fill in ``window`` (rows, columns) of the photo."""
@@ -67,18 +68,19 @@ class Texture:
         power = np.zeros((height, width, 1), np.float32)
         ramp = np.sin(np.pi * (np.arange(side, dtype=np.float32) + 0.5) / side) ** 2
         weights = np.outer(ramp, ramp)[..., None]
-        for target, source in self._pairs.tolist():
-            y, x = target[0] * ratio - top, target[1] * ratio - left
+        corners = self._pairs[:, 0] * ratio - (top, left)  # of targets, in the window
+        here = ((corners > -side) & (corners < (height, width))).all(1)
+        for (y, x), (_, source), gain in zip(
+            corners[here].tolist(), self._pairs[here].tolist(), self._gains[here].tolist(), strict=True
+        ):
             inside = (slice(max(y, 0), min(y + side, height)), slice(max(x, 0), min(x + side, width)))
-            if inside[0].start >= inside[0].stop or inside[1].start >= inside[1].stop:
-                continue
             part = (
                 slice(inside[0].start - y, inside[0].stop - y),
                 slice(inside[1].start - x, inside[1].stop - x),
             )
             weight = weights[part]
             rows, columns = (slice(start, start + self._patch) for start in source)
-            total[inside] += weight * self._residual(rows, columns)[part]
+            total[inside] += gain * weight * self._residual(rows, columns)[part]
             power[inside] += weight * weight
         total *= STRENGTH / np.sqrt(np.maximum(power, np.float32(1e-6)))
         return total
@@ -129,8 +131,10 @@ def _match(
     hole: NDArray[np.bool_],
     usable: NDArray[np.bool_],
     roughness: NDArray[np.float32],
-) -> tuple[int, NDArray[np.intp]]:
-    """Patch side, and (N, 2, 2): top left corners of the patches that cover the hole and of their sources."""
+) -> tuple[int, NDArray[np.intp], NDArray[np.float32]]:
+    """Patch side, and of the N patches that cover the hole the top left corners of themselves and of their
+    sources (N, 2, 2) and how much of the source's detail they take (N,).
+    """
     height, width = hole.shape
     patch = PATCH
     while True:
@@ -142,11 +146,11 @@ def _match(
             borderValue=0,
         )
         sources = np.argwhere(whole)
-        if len(sources) or patch == 2:  # little is known between holes: smaller patches
+        if len(sources) or patch == 4:  # little is known between holes: smaller patches
             break
         patch //= 2
     if not len(sources):
-        return patch, np.empty((0, 2, 2), np.intp)
+        return patch, np.empty((0, 2, 2), np.intp), np.empty(0, np.float32)
     sources = sources[:: -(-len(sources) // _CANDIDATES)]
     step = patch // 2
     corners = np.mgrid[-step:height:step, -step:width:step].reshape(2, -1).T  # overlap by half
@@ -166,8 +170,12 @@ def _match(
         return np.hstack([looks[middle[:, 0], middle[:, 1]], near]).astype(np.float32)
 
     keys, wanted = features(sources), features(targets)
+    wanted[:, -2:] += np.random.default_rng(0).uniform(-_JITTER, _JITTER, (len(wanted), 2)) * _DISTANCE
     length = np.square(keys).sum(1)
     nearest = np.concatenate(
         [(length - 2 * some @ keys.T).argmin(1) for some in np.array_split(wanted, 1 + len(wanted) // 256)]
     )
-    return patch, np.stack([targets, sources[nearest]], axis=1)
+    middles = [np.clip(places + step, 0, (height - 1, width - 1)) for places in (targets, sources[nearest])]
+    there, here = (roughness[middle[:, 0], middle[:, 1], 0] for middle in middles)
+    gains = np.minimum(1, there / np.maximum(here, np.float32(1e-6)))  # what is too rough is toned down
+    return patch, np.stack([targets, sources[nearest]], axis=1), gains
