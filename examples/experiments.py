@@ -66,6 +66,8 @@ EXPERIMENTS = {
     "no zoom": replace(BASE, zoom_share=0.0),
     "no decay": replace(BASE, decay_start=1.0),
     "batch 8": replace(BASE, batch_size=8),
+    "batch 8, no DAM blocks": replace(BASE, batch_size=8, lambda_dam=0.0),
+    "batch 8, lambda_dam 0": replace(BASE, batch_size=8, lambda_dam=0.0),
     "learning rate 1e-3": replace(BASE, learning_rate=1e-3),
     "batch 32": replace(BASE, batch_size=32),
     "wide coarse stage": replace(BASE, generator=replace(WIDTHS, coarse_channels=(32, 64, 96))),
@@ -182,7 +184,7 @@ def main():
     holes = masks(mask_folder, len(truths))
     networks = FeatureMetrics(["lpips_alex", "lpips_vgg"], weights=weights)
     for name in (name for name in wanted if name not in done):
-        block = PlainFusion if name == "no DAM blocks" else architecture.DAMBlock
+        block = PlainFusion if name.endswith("no DAM blocks") else architecture.DAMBlock
         start = initialise_half if name == "DAM maps start at 0.5" else initialise
         with (
             patch.object(architecture, "DAMBlock", block),
