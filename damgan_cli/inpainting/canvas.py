@@ -239,8 +239,8 @@ def _cells(
     ratio: int,
 ) -> Iterator[Canvas]:
     """Canvases for ``part``, whose top left pixel lies at ``corner`` of the photo; one if it is short."""
-    for rows, upper in _spans(np.any(part, axis=1), ratio):
-        for columns, left in _spans(np.any(part[rows], axis=0), ratio):
+    for rows, upper in _spans(np.any(part, axis=1), ratio, hole.shape[0]):
+        for columns, left in _spans(np.any(part[rows], axis=0), ratio, hole.shape[1]):
             own = part[rows, columns]
             if not own.any():
                 continue
@@ -303,8 +303,8 @@ def _reduced(
     return image, lost
 
 
-def _spans(wanted: NDArray[np.bool_], ratio: int) -> list[tuple[slice, int]]:
-    """Spans over where ``wanted`` (n,) is true, short enough for a canvas.
+def _spans(wanted: NDArray[np.bool_], ratio: int, limit: int) -> list[tuple[slice, int]]:
+    """Spans over where ``wanted`` (n,) is true, short enough for a canvas in a photo of side ``limit``.
 
     With each comes how far (px, on the canvas) it overlaps the one before it.
     """
@@ -313,7 +313,7 @@ def _spans(wanted: NDArray[np.bool_], ratio: int) -> list[tuple[slice, int]]:
         return []
     start, stop = int(places[0]), int(places[-1]) + 1
     longest = (LARGEST - 2 * CONTEXT) * ratio
-    if stop - start <= longest:
+    if stop - start <= longest or limit <= LARGEST * ratio:
         return [(slice(start, stop), 0)]
     longest -= STEP // 2 * ratio  # so that what slants is not cut again across
     count = int(np.ceil((stop - start - OVERLAP * ratio) / (longest - OVERLAP * ratio)))

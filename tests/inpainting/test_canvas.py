@@ -133,6 +133,12 @@ def test_neighbouring_canvases_blend_without_a_step(monkeypatch):
     assert steps.sum() > 255
 
 
+def test_a_photo_no_larger_than_a_canvas_is_not_cut():
+    hole = hole_with((LARGEST, LARGEST), (3, 20, 3, 509), (480, 500, 3, 509), (20, 480, 250, 270))
+    (canvas,) = plan(photo(*hole.shape), hole)
+    assert canvas.hole.shape == hole.shape
+
+
 def test_a_scratch_across_a_large_photo_costs_what_the_scratch_costs():
     shape = (3000, 4000)
     hole = np.zeros(shape, bool)
