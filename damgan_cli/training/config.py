@@ -188,6 +188,7 @@ BEST = replace(
     decay_start=0.5,
     gradient_clip=1.0,
     ema_half_life=4000.0,
+    batch_size=8,
     generator=GeneratorConfig(dam_channels=(32, 48, 96, 256)),
 )
 """What our shipped weights ended with; docs/experiments.md says why, and how each set was trained."""
