@@ -175,7 +175,6 @@ def _match(
     nearest = np.concatenate(
         [(length - 2 * some @ keys.T).argmin(1) for some in np.array_split(wanted, 1 + len(wanted) // 256)]
     )
-    middles = [np.clip(places + step, 0, (height - 1, width - 1)) for places in (targets, sources[nearest])]
-    there, here = (roughness[middle[:, 0], middle[:, 1], 0] for middle in middles)
-    gains = np.minimum(1, there / np.maximum(here, np.float32(1e-6)))  # what is too rough is toned down
+    rough = 3  # column of the features
+    gains = np.minimum(1, wanted[:, rough] / np.maximum(keys[nearest, rough], np.float32(1e-6)))
     return patch, np.stack([targets, sources[nearest]], axis=1), gains

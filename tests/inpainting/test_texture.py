@@ -33,7 +33,7 @@ def test_each_place_gets_detail_of_what_looks_like_it_at_part_of_its_strength():
     smooth, noisy = detail[:, 8:40], detail[:, -40:-8]
     assert smooth.std() < 1
     known = 127.5 * (photo[:, 264:].astype(np.float32) / 127.5 - 1)
-    assert 0.8 < noisy.std() / (STRENGTH * known.std()) < 1.2  # overlapping patches do not cancel out
+    assert 0.8 < noisy.std() / (STRENGTH * known.std()) < 1.1  # overlapping patches do not cancel out
     assert np.abs(noisy.mean()) < 1
 
 
