@@ -111,8 +111,8 @@ def fetch_anew(found: Found, *, token: str | bool | None = None, cache_dir: str 
 def _intact(found: Found) -> bool:
     try:
         info = read_config(found.folder, found.name)
-        tensors = found.folder / TENSOR_FILE
-        check_digest(read_file(tensors, found.name, tensors.stat().st_size), info, found.name)
+        data = read_file(found.folder / TENSOR_FILE, found.name, largest_tensor_file(info))
+        check_digest(data, info, found.name)
     except CorruptWeightsError:
         return False
     return True

@@ -22,6 +22,7 @@ from damgan_cli.weights_format import (
     CARD_FILE,
     CONFIG_FILE,
     FORMAT_VERSION,
+    LARGEST_TEXT,
     TENSOR_FILE,
     CorruptWeightsError,
     check_digest,
@@ -33,6 +34,8 @@ from damgan_cli.weights_format import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from torch import Tensor
 
     from damgan_cli.model import Generator
 
@@ -163,7 +166,7 @@ def read_weights(found: Found) -> Weights:
     data = read_file(found.folder / TENSOR_FILE, found.name, largest_tensor_file(info))
     check_digest(data, info, found.name)
     try:
-        tensors = {key: tensor.to(torch.float32) for key, tensor in load(data).items()}
+        tensors = _checked(load(data))
         with torch.device("meta"):  # no memory and no random numbers for what the file's tensors replace
             generator = Generator(GeneratorConfig.from_dict(info["generator"]))
         generator.load_state_dict(tensors, strict=True, assign=True)  # every name and shape must match
@@ -189,6 +192,11 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
         key: tensor.detach().to("cpu", torch.float16).contiguous()
         for key, tensor in generator.state_dict().items()
     }
+    if not _all_finite(tensors):
+        raise WeightsError(
+            f"Weights that are not finite in float16 are not written to {folder}.",
+            "The training diverged; train anew with a lower learning_rate.",
+        )
     data = save(tensors, metadata={"format": "pt"})
     config = {
         "format": "damgan",
@@ -221,6 +229,21 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
         shutil.rmtree(outdated, ignore_errors=True)
 
 
+def _checked(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """As float32. Raises ValueError for another number type than the format has, NaN and infinite values."""
+    types = {str(tensor.dtype).removeprefix("torch.") for tensor in stored.values()}
+    if types - {"float16", "float32"}:
+        raise ValueError(f"its tensors are {', '.join(sorted(types))}, not float16 or float32")
+    if not _all_finite(stored):
+        raise ValueError("some of its values are NaN or infinite")
+    return {name: tensor.float() for name, tensor in stored.items()}
+
+
+def _all_finite(tensors: dict[str, Tensor]) -> bool:
+    """Whether no value is NaN or infinite: one that is blackens every hole."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
 def annotate_weights(
     folder: Path,
     *,
@@ -247,7 +270,7 @@ def annotate_weights(
         )
     try:
         if card is None:
-            card = (folder / CARD_FILE).read_text(encoding="utf-8")
+            card = read_file(folder / CARD_FILE, str(folder), LARGEST_TEXT, "a model card").decode()
         described = ModelCard(card)
         for key in ("license", "datasets"):
             if info.get(key):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import jsonschema
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from safetensors.torch import load_file, save
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.model import Generator, GeneratorConfig
@@ -92,6 +95,14 @@ def truncate(folder):
     edit(folder, sha256=hashlib.sha256(data).hexdigest())
 
 
+def store(folder, change):
+    """Other values under the digest that is right for them."""
+    tensors = load_file(folder / "model.safetensors")
+    data = save({name: change(tensor) for name, tensor in tensors.items()})
+    (folder / "model.safetensors").write_bytes(data)
+    edit(folder, sha256=hashlib.sha256(data).hexdigest())
+
+
 def edit(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
@@ -130,12 +141,78 @@ def test_damaged_or_foreign_weights_are_one_clear_error(folder, damage, message)
         (lambda f: edit(f, architecture="lama"), "architecture: "),
         (lambda f: edit(f, license=["mit"]), "license: "),
         (lambda f: edit(f, sha256="x"), "sha256: "),
+        (
+            lambda f: (f / "config.json").write_bytes(bytes(3_000_000)),
+            "config.json has 3,000,000 bytes, such",
+        ),
+        (lambda f: edit(f, format_version=1.0), "format version 1.0"),
+        (lambda f: edit(f, architecture_version=True), "architecture version True"),
+        (lambda f: edit(f, generator={**SMALL.to_dict(), "dam_channels": [4.0] * 4}), "4.0 is not of type"),
+        (lambda f: edit(f, photos=5.0), "photos: 5.0"),
+        (lambda f: edit(f, hours=float("nan")), "not JSON"),
+        (lambda f: store(f, lambda t: t.to(torch.bfloat16)), "are bfloat16, not float16"),
+        (lambda f: store(f, lambda t: t.to(torch.int16)), "are int16, not float16"),
+        (lambda f: store(f, lambda t: t * torch.nan), "NaN or infinite"),
+        (lambda f: store(f, lambda t: t / 0), "NaN or infinite"),
     ],
 )
 def test_no_claim_costs_memory_and_no_field_is_of_another_type(folder, damage, message):
     damage(folder)
     with pytest.raises(WeightsError, match=message):
         load_weights(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs devices and FIFOs")
+def test_only_regular_files_are_read(folder, tmp_path):
+    """A device has no end, a FIFO nobody writes to keeps its reader for ever."""
+    odd = []
+    for file in ("config.json", "model.safetensors", "README.md"):
+        for kind in ("/dev/zero", "/dev/stdin", "fifo"):
+            odd.append(shutil.copytree(folder, tmp_path / f"{len(odd)}"))
+            (odd[-1] / file).unlink()
+            os.mkfifo(odd[-1] / file) if kind == "fifo" else (odd[-1] / file).symlink_to(kind)
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
+        "from damgan_cli.weights import *\n"
+        f"for folder in map(Path, {[*map(str, odd)]}):\n"
+        "    try: load_weights(folder); annotate_weights(folder)\n"
+        "    except WeightsError as problem: print(problem)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        out = process.stdout.read()  # stdin stays an open pipe
+        assert out.count("is no regular file") == len(odd), out
+    finally:
+        process.communicate()
+
+
+def test_links_to_regular_files_are_followed(folder, tmp_path):
+    """The Hub cache consists of them."""
+    for file in ("config.json", "model.safetensors"):
+        (folder / file).rename(tmp_path / file)
+        (folder / file).symlink_to(tmp_path / file)
+    assert load_weights(folder).info["name"] == "tiny"
+
+
+def test_a_huge_file_is_not_read_whatever_explains_it(folder):
+    edit(folder, generator={**SMALL.to_dict(), "coarse_channels": [60000] * 3})
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(200 << 30)  # sparse: takes no room
+    with pytest.raises(
+        WeightsError, match="has 214,748,364,800 bytes, its architecture at most 1,073,741,824"
+    ):
+        load_weights(folder)
+
+
+def test_weights_that_cannot_be_loaded_are_not_written(tmp_path):
+    generator = Generator(SMALL)
+    with torch.no_grad():
+        next(generator.parameters()).fill_(1e5)  # float16 ends at 65504
+    with pytest.raises(WeightsError, match="not finite in float16"):
+        save_weights(tmp_path / "tiny", generator, {}, "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_folder_stands_for_its_weights(folder, tmp_path):

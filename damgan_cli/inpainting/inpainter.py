@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.devices import choose_device, choose_dtype
-from damgan_cli.errors import DeviceError, MaskError
+from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.hub import push_loaded
 from damgan_cli.images.files import MaskWarning, hole_of
 from damgan_cli.images.photo import photo_of
@@ -143,7 +143,13 @@ class Inpainter:
         """One batch of canvases of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((canvas.image, canvas.hole) for canvas in canvases), strict=True)
-            return list(self._forward(np.stack(images), np.stack(holes)))
+            filled = self._forward(np.stack(images), np.stack(holes))
+            if not np.isfinite(filled).all():
+                raise WeightsError(
+                    f"The weights {self.weights.name} give NaN or infinite values in {self.dtype}.",
+                    "Use --dtype float32, or other weights.",
+                )
+            return list(filled)
         except RuntimeError as problem:
             if not _out_of_memory(problem):
                 raise

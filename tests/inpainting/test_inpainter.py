@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -51,6 +53,17 @@ def test_any_size_and_hole(inpainter, name):
     assert fill.attention.max() <= 1
     assert np.array_equal(rgb, before)
     assert np.array_equal(hole, hole_before)
+
+
+def test_weights_that_overflow_are_told(inpainter):
+    """Finite, as loading demands, yet their products are not."""
+    generator = deepcopy(inpainter.weights.generator)
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter.mul_(1e30)
+    broken = Inpainter(replace(inpainter.weights, generator=generator))
+    with pytest.raises(WeightsError, match="NaN or infinite values in torch"):
+        broken.fill_batch([photo(64, 64)], [hole_with((64, 64), (16, 48, 16, 48))])
 
 
 def test_what_lies_under_the_hole_makes_no_difference(inpainter):
