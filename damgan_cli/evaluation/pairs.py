@@ -12,7 +12,7 @@ from damgan_cli.errors import DamganError, ImageFileError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.images.decode import decode
-from damgan_cli.images.files import read_mask
+from damgan_cli.images.files import memory_for, read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
 from damgan_cli.images.pixels import display, rgb_pixels
 from damgan_cli.parallel import in_order
@@ -91,7 +91,8 @@ def _score(
     pair: Scored, *, invert_mask: bool, ssim_kind: str, multi_scale: bool
 ) -> dict[str, float] | DamganError:
     try:
-        return pair.score(invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
+        with memory_for(pair.result):
+            return pair.score(invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
     except DamganError as problem:
         return problem
 

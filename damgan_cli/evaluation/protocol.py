@@ -16,7 +16,7 @@ import numpy as np
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
-from damgan_cli.images.files import list_images, read_mask, read_rgb
+from damgan_cli.images.files import list_images, memory_for, read_mask, read_rgb, refuse_narrow
 from damgan_cli.images.masks import make_mask, mask_rng
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def load_photos(folder: Path, limit: int | None = None, size: int = SIZE) -> Pho
     for position, path in enumerate(paths):
         name = path.relative_to(folder).as_posix()
         try:
-            pixels, fitted = load_photo(path, size)
+            with memory_for(path):
+                pixels, fitted = load_photo(path, size)
         except ImageFileError as problem:
             photos.failed[name] = str(problem)
             continue
@@ -174,6 +175,7 @@ def load_photo(path: Path, size: int = SIZE) -> tuple[Image, bool]:
     height, width = photo.shape[:2]
     if (height, width) == (size, size):
         return photo, False
+    refuse_narrow(path, photo, size)
     scale = size / min(height, width)
     wide, tall = max(size, round(width * scale)), max(size, round(height * scale))
     scaled = np.asarray(cv2.resize(photo, (wide, tall), interpolation=cv2.INTER_AREA), np.uint8)

@@ -30,10 +30,14 @@ from damgan_cli.images.metadata import (
     XMP,
     patch_photoshop,
     patch_xmp,
+    png_chunks,
+    png_stand_in,
     turn_upright,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 EXTENSIONS = {
@@ -110,6 +114,25 @@ def limit_pixels(count: int = MAX_PIXELS) -> None:
         Image.MAX_IMAGE_PIXELS = -(-count // 2)  # Pillow refuses from twice of this on
 
 
+@contextlib.contextmanager
+def memory_for(path: Path) -> Iterator[None]:
+    """Memory that runs out inside is an ImageFileError of this one file, which a run over many survives."""
+    try:
+        yield
+    except (MemoryError, cv2.error) as problem:
+        if not out_of_memory(problem):
+            raise
+    else:
+        return
+    # not in the handler: there the failed attempt still holds its memory
+    raise ImageFileError(f"{path} does not fit in memory.", "Free some, or reduce the image.")
+
+
+def out_of_memory(problem: BaseException) -> bool:
+    """Whether an error of Python, NumPy, Pillow or OpenCV says that there is too little memory."""
+    return isinstance(problem, MemoryError) or getattr(problem, "code", None) == cv2.Error.StsNoMem
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A decoded file, its pixels turned as they are *stored* (before EXIF orientation)."""
@@ -137,6 +160,11 @@ def decode(path: Path, unkept: str = "it cannot be kept as it is") -> Decoded:
     `limit_pixels` allows, or pixels that cannot be kept as they are: what ``unkept`` says of them.
     """
     path = Path(path)
+    with memory_for(path):
+        return _decode(path, unkept)
+
+
+def _decode(path: Path, unkept: str) -> Decoded:
     try:
         with open_header(path):  # a huge file that is no image is not read
             pass
@@ -144,8 +172,6 @@ def decode(path: Path, unkept: str = "it cannot be kept as it is") -> Decoded:
         image: Image.Image = open_header(path, data)
     except OSError as problem:
         raise ImageFileError(f"{path} cannot be read ({problem.strerror or problem}).") from None
-    except MemoryError:
-        raise ImageFileError(f"{path} does not fit in memory.") from None
     try:
         # An MPO is a JPEG with previews or a second view behind it: the first picture is the photo.
         kind, pages = ("JPEG", 1) if image.format == "MPO" else (image.format or "", _pages(image))
@@ -156,6 +182,8 @@ def decode(path: Path, unkept: str = "it cannot be kept as it is") -> Decoded:
             )
         if kind != "TIFF":  # whose orientation load() would take away; a PNG's may lie behind the pixels
             image.load()
+        if kind == "PNG" and image.mode in {"1", "L"} and "transparency" in image.info:
+            image.info["transparency"] = _transparent_gray(data)
         tags = _tags(image)
         orientation = _orientation(tags)
         exif = _descriptive_tags(tags) if kind == "TIFF" else image.info.get("exif") or b""
@@ -168,23 +196,34 @@ def decode(path: Path, unkept: str = "it cannot be kept as it is") -> Decoded:
             image = image.transpose(_UNDO_TURN[orientation])
             image.info = info
     except _DECODER_ERRORS as problem:
+        if out_of_memory(problem):
+            raise
         raise ImageFileError(
             f"{path} is truncated or damaged ({problem}).", "Export or download it again, or leave it out."
         ) from None
-    except MemoryError:
-        raise ImageFileError(f"{path} ({image.width}x{image.height}) does not fit in memory.") from None
     return Decoded(image, deep, orientation, kind, exif, pages, data)
 
 
 def displayed_size(path: Path, *, exact: bool = False) -> tuple[int, int]:
-    """Width and height of an image once EXIF orientation is applied, from its header.
+    """Width and height of an image once EXIF orientation is applied, without decoding pixels.
 
     A PNG may keep its orientation behind the pixels, where only ``exact`` looks. Raises ImageFileError.
     """
+    path = Path(path)
+    with memory_for(path):
+        return _displayed_size(path, exact=exact)
+
+
+def _displayed_size(path: Path, *, exact: bool) -> tuple[int, int]:
     image = open_header(path)
-    early = exact or image.format != "PNG" or "exif" in image.info
     try:
-        turned = early and _orientation(_tags(image)) >= 5
+        if image.format != "PNG":
+            turned = _orientation(_tags(image)) >= 5
+        elif exact:  # Pillow would decode the pixels on its way to what follows them
+            with path.open("rb") as file, Image.open(BytesIO(png_stand_in(file)), formats=["PNG"]) as small:
+                turned = _orientation(_tags(small)) >= 5
+        else:
+            turned = "exif" in image.info and _orientation(_tags(image)) >= 5
         # Newer Pillows turn the size of a TIFF by themselves
         width, height = (
             (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size  # type: ignore[attr-defined]
@@ -316,6 +355,13 @@ def _bits_per_sample(image: Image.Image, data: bytes) -> int:
     if image.format == "TIFF":
         return int(max(image.tag_v2.get(258, (1,))))  # type: ignore[attr-defined]
     return 1 if image.mode == "1" else 8
+
+
+def _transparent_gray(data: bytes) -> int:
+    """The gray that a PNG of up to 8 bits declares transparent, scaled to 8 bits like Pillow's pixels."""
+    most = (1 << data[24]) - 1
+    gray = next(int.from_bytes(body[:2], "big") for kind, body in png_chunks(data) if kind == b"tRNS")
+    return (gray & most) * 255 // most  # PNG 11.3.1.1: of a value too large the lower bits count
 
 
 def _pages(image: Image.Image) -> int:

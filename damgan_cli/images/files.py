@@ -14,7 +14,15 @@ from PIL import Image
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images.atomic import write_atomically
-from damgan_cli.images.decode import EXTENSIONS, OTHER_IMAGES, Decoded, decode, displayed_size
+from damgan_cli.images.decode import (
+    EXTENSIONS,
+    MAX_PIXELS,
+    OTHER_IMAGES,
+    Decoded,
+    decode,
+    displayed_size,
+    memory_for,
+)
 from damgan_cli.images.pixels import alpha_pixels, display, luma, rgb_pixels
 
 if TYPE_CHECKING:
@@ -29,8 +37,10 @@ __all__ = [
     "displayed_size",
     "hole_of",
     "list_images",
+    "memory_for",
     "read_mask",
     "read_rgb",
+    "refuse_narrow",
     "write_atomically",
     "write_png",
 ]
@@ -98,8 +108,18 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     EXIF orientation is applied, alpha dropped, 16 bits scaled to 8, gray repeated. Raises ImageFileError.
     """
     path = Path(path)
-    decoded = decode(path)
-    return display(rgb_pixels(decoded, path), decoded.orientation)
+    with memory_for(path):
+        decoded = decode(path)
+        return display(rgb_pixels(decoded, path), decoded.orientation)
+
+
+def refuse_narrow(path: Path, photo: NDArray[np.uint8], short: int) -> None:
+    """Raise ImageFileError for a photo so narrow that a shorter side of ``short`` would fill all memory."""
+    height, width = photo.shape[:2]
+    if height * width * (short / min(height, width)) ** 2 > MAX_PIXELS:
+        raise ImageFileError(
+            f"{path} is {width}x{height}: too narrow to be enlarged to {short} pixels.", "Leave it out."
+        )
 
 
 def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
@@ -116,7 +136,8 @@ def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
             f"The mask {path} holds {decoded.pages} pictures (it is animated or multi-page).",
             "Save the one you mean as a file of its own.",
         )
-    return np.not_equal(_hole(decoded, path), invert)
+    with memory_for(path):
+        return np.not_equal(_hole(decoded, path), invert)
 
 
 def hole_of(mask: Any) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from damgan_cli.errors import DamganError
-from damgan_cli.images.files import read_mask, write_atomically, write_png
+from damgan_cli.images.files import memory_for, read_mask, write_atomically, write_png
 from damgan_cli.images.mask_sources import hole_from
 from damgan_cli.images.masks import Boxes, make_mask, mask_rng, touches_border
 from damgan_cli.parallel import in_order
@@ -88,16 +88,19 @@ def make_files(
 
 def _make(job: Job, settings: Settings, root: Path) -> Record | DamganError:
     try:
-        if job.sources:
-            pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
-        else:
-            rng = mask_rng(settings.seed, job.index)
-            pixels = make_mask(
-                job.kind, job.height, job.width, rng, ratio=settings.ratio, boxes=settings.boxes
-            )
-        write_png(job.path, pixels)
+        with memory_for(job.sources[0] if job.sources else job.path):
+            return _make_one(job, settings, root)
     except DamganError as problem:
         return problem
+
+
+def _make_one(job: Job, settings: Settings, root: Path) -> Record:
+    if job.sources:
+        pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
+    else:
+        rng = mask_rng(settings.seed, job.index)
+        pixels = make_mask(job.kind, job.height, job.width, rng, ratio=settings.ratio, boxes=settings.boxes)
+    write_png(job.path, pixels)
     return Record(
         version=VERSION,
         file=job.path.relative_to(root).as_posix(),

@@ -7,9 +7,14 @@ Pillow and OpenCV keep no PNG chunks that they do not know, and rewrite EXIF so 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import struct
 import zlib
+from io import BytesIO
+from typing import BinaryIO
+
+from PIL import Image
 
 ORIENTATION = 0x0112
 """EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
@@ -32,6 +37,7 @@ _PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")
 # A small last letter says that a chunk still fits when pixels have changed. Previews and layers (Fireworks'
 # prVW, mkBF, ...) have a capital one, as have these, which fit nevertheless.
 _PNG_STILL_FITS = (*_PNG_BEFORE_PALETTE, b"tIME", b"sPLT", b"pCAL", b"sCAL", b"sTER")
+_PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_ORIGINAL = b"skRf"  # of Skitch, the photo before it was drawn on, in spite of its small last letter
 
 
@@ -162,7 +168,7 @@ def png_metadata(data: bytes) -> list[tuple[bytes, bytes]]:
     for kind, body in png_chunks(data):
         fits = kind[3:].islower() or kind in _PNG_STILL_FITS
         if kind[:1].islower() and fits and kind not in (*_PNG_OF_PIXELS, _PNG_ORIGINAL):
-            text = _patch_text(kind, body) if kind in {b"tEXt", b"zTXt", b"iTXt"} else body
+            text = _patch_text(kind, body) if kind in _PNG_TEXT else body
             if text is not None:
                 kept.append((kind, text))
     return kept
@@ -201,6 +207,20 @@ def _patch_raw_profile(text: bytes) -> bytes:
         return text
     lines = re.findall(b".{1,72}", patched.hex().encode())
     return b"\n".join([b"", name, b"%8d" % len(patched), *lines, b""])
+
+
+def png_stand_in(file: BinaryIO) -> bytes:
+    """A PNG file of one pixel that carries the EXIF and text of another one, also those behind its pixels."""
+    small = BytesIO()
+    Image.new("L", (1, 1)).save(small, "PNG")
+    carried, place, size = [], len(_PNG_SIGNATURE), file.seek(0, os.SEEK_END)
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">L4s", file.read(8))
+        place += 12 + length
+        if kind in {b"eXIf", *_PNG_TEXT} and place <= size:  # a length may be a lie
+            carried.append((kind, file.read(length)))
+    return png_file(png_chunks(small.getvalue()), carried)
 
 
 def png_file(pixels: list[tuple[bytes, bytes]], metadata: list[tuple[bytes, bytes]]) -> bytes:

@@ -29,7 +29,7 @@ from PIL.JpegImagePlugin import get_sampling
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.atomic import write_atomically
-from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, heif_plugin
+from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, heif_plugin, memory_for
 from damgan_cli.images.encode import MODES, as_image, encode
 from damgan_cli.images.metadata import patch_photoshop, patch_xmp, png_metadata
 from damgan_cli.images.pixels import alpha_pixels, convert_cmyk, display, luma, rgb_pixels, store
@@ -111,6 +111,11 @@ class Photo:
 def read_photo(path: Path) -> Photo:
     """Read a photo to be filled. Raises ImageFileError for a bad file or one that cannot be kept whole."""
     path = Path(path)
+    with memory_for(path):
+        return _read_photo(path)
+
+
+def _read_photo(path: Path) -> Photo:
     decoded = decode(path)
     if decoded.pages > 1:
         raise ImageFileError(
@@ -231,7 +236,8 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
     path = Path(path)
     form = output_format(photo, path)
     try:
-        data = encode(photo, form, path, quality)
+        with memory_for(path):
+            data = encode(photo, form, path, quality)
     except (OSError, ValueError, RuntimeError, struct.error, ArithmeticError) as problem:
         raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
     write_atomically(path, data)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damgan_cli.errors import DamganError, MaskError
+from damgan_cli.images.decode import out_of_memory
 from damgan_cli.images.files import read_mask, write_atomically, write_png
 from damgan_cli.images.mask_sources import grown
 from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
@@ -223,7 +224,7 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Re
 def _failed(job: Job, problem: Exception) -> Result:
     if isinstance(problem, DamganError):
         error = str(problem)
-    elif isinstance(problem, MemoryError):
+    elif out_of_memory(problem):
         error = "There is too little free memory for it."
     else:
         error = f"unexpected {type(problem).__name__}: {problem} (please report this)"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from damgan_cli.errors import ImageFileError, TrainingError
-from damgan_cli.images.files import list_images, read_rgb
+from damgan_cli.images.files import list_images, memory_for, read_rgb, refuse_narrow
 from damgan_cli.images.masks import make_mask, mask_rng
 
 if TYPE_CHECKING:
@@ -51,10 +51,13 @@ def load_photos(
 
     def load(path: Path) -> NDArray[np.uint8] | ImageFileError:
         try:
-            image = read_rgb(path)
+            with memory_for(path):
+                image = read_rgb(path)
+                short = min(max(min(image.shape[:2]), size), largest)
+                refuse_narrow(path, image, short)
+                return resize_short_side(image, short)
         except ImageFileError as problem:
             return problem
-        return resize_short_side(image, min(max(min(image.shape[:2]), size), largest))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         loaded = list(pool.map(load, paths))

@@ -19,7 +19,7 @@ from damgan_cli.cli import inpaint as command
 from damgan_cli.images import decode
 from damgan_cli.inpainting import folder, jobs
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
-from tests.images.photo_kinds import decompression_bomb, noise
+from tests.images.photo_kinds import decompression_bomb, huge_row, noise
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="fork, and names and links as Linux has them")
 FOLDERS = ("photos", "--mask", "masks", "-o", "out")
@@ -113,7 +113,19 @@ def test_too_little_memory_for_a_photo_fails_that_photo(inpaint, tree, monkeypat
     monkeypatch.setattr("damgan_cli.images.photo.decode", no_memory)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
-    assert failures(result) == {"b.png": "There is too little free memory for it."}
+    assert list(failures(result)) == ["b.png"]
+    assert "does not fit in memory" in failures(result)["b.png"]
+
+
+def test_one_small_hostile_header_is_one_failed_file(inpaint, tree):
+    huge_row(Path("photos/huge.png"))
+    huge_row(Path("masks/huge.png"))
+    result = inpaint(*FOLDERS, "--json")
+    assert result.code == 1
+    assert list(failures(result)) == ["huge.png"]
+    assert "does not fit in memory" in failures(result)["huge.png"]
+    assert json.loads(result.out)["counts"]["filled"] == 3
+    one_error(inpaint("photos/huge.png", "--mask", "masks/huge.png"), "does not fit in memory")
 
 
 def test_decompression_bombs_are_refused_and_the_limit_can_be_raised(inpaint, tree):

@@ -14,6 +14,8 @@ import png
 import tifffile
 from PIL import Image, ImageCms
 
+from damgan_cli.images.decode import MAX_PIXELS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,6 +37,11 @@ def _palette(pixels, transparency=None, colours: int = 256) -> Image.Image:
 def decompression_bomb(path: Path) -> None:
     """A small PNG that says it has 20,000 x 20,000 pixels."""
     _write_png(path, struct.pack(">LLBBBBB", 20_000, 20_000, 1, 0, 0, 0, 0), bytes(1000))
+
+
+def huge_row(path: Path) -> None:
+    """A tiny PNG that says it has one row of as many RGB pixels as allowed, which Pillow cannot hold."""
+    _write_png(path, struct.pack(">LLBBBBB", MAX_PIXELS, 1, 8, 2, 0, 0, 0), bytes(1))
 
 
 def _write_png(path: Path, header: bytes, body: bytes) -> None:

@@ -179,6 +179,8 @@ VARIANTS = [
     ("gray4-interlaced.png", png_of(noise(1), 4, interlace=True), "shown: 8 bits"),
     ("gray8-key.png", png_of(noise(1), 8, transparent=7), "shown: alpha channel"),
     ("gray1-key.png", png_of(noise(1), 1, transparent=1), "shown: alpha channel"),
+    ("gray2-key.png", png_of(noise(1), 2, transparent=1), "shown: alpha channel"),
+    ("gray4-key.png", png_of(noise(1), 4, transparent=15), "shown: alpha channel"),
     ("rgb8-key.png", png_of(noise(3) >> 7 << 7, 8, transparent=(128, 0, 128)), "shown: alpha channel"),
     ("moving.png", animation, "refused: holds 2 pictures"),
     ("1.bmp", pillow(noise(1) > 127), "same"),

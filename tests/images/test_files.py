@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.images import decode
 from damgan_cli.images.decode import displayed_size
 from damgan_cli.images.files import MaskWarning, hole_of, list_images, read_mask, read_rgb, write_png
 from damgan_cli.images.metadata import ORIENTATION
+from damgan_cli.images.photo import read_photo
 from damgan_cli.images.pixels import display, store
-from tests.images.photo_kinds import LOSSLESS, decompression_bomb, noise
+from tests.images.photo_kinds import LOSSLESS, decompression_bomb, huge_row, noise
 
 
 def test_list_is_recursive_sorted_and_leaves_hidden_files_out(tmp_path):
@@ -153,7 +156,6 @@ def test_missing_empty_foreign_and_folder(tmp_path):
             assert name in caught.value.message
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest forgets that we ignore it
 def test_decompression_bombs_are_refused_by_a_limit_one_can_raise(tmp_path, monkeypatch):
     monkeypatch.setattr(
         decode.Image, "MAX_IMAGE_PIXELS", decode.Image.MAX_IMAGE_PIXELS
@@ -173,6 +175,52 @@ def test_decompression_bombs_are_refused_by_a_limit_one_can_raise(tmp_path, monk
         assert displayed_size(tmp_path / "bomb.png") == (20_000, 20_000)
     finally:
         decode.limit_pixels()
+
+
+def test_sizes_are_read_without_decoding_pixels(tmp_path, monkeypatch):
+    names = {**LOSSLESS, "huge.png": huge_row}
+    for name, write in names.items():
+        write(tmp_path / name)
+    for suffix in ("jpg", "webp", "avif"):
+        Image.fromarray(noise(3)).save(tmp_path / f"a.{suffix}")
+    late = tmp_path / "late.png"  # orientation behind the pixels
+    Image.fromarray(noise(3)).save(late)
+    tags = Image.Exif()
+    tags[ORIENTATION] = 6
+    body = b"eXIf" + tags.tobytes().removeprefix(b"Exif\0\0")
+    end = late.read_bytes()[-12:]
+    chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
+    late.write_bytes(late.read_bytes()[:-12] + chunk + end)
+    load = ImageFile.ImageFile.load
+
+    def load_stand_in(image):
+        assert image.size == (1, 1), "pixels were decoded"
+        return load(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load_stand_in)
+    expected = {"huge.png": (decode.MAX_PIXELS, 1), "late.png": (30, 41)}
+    for path in tmp_path.iterdir():
+        assert displayed_size(path, exact=True) == expected.get(path.name, (41, 30)), path.name
+
+
+def test_memory_that_runs_out_is_an_error_of_that_file(tmp_path, monkeypatch):
+    huge_row(tmp_path / "huge.png")
+    write_png(tmp_path / "a.png", noise(1))
+    for read in (read_rgb, read_mask, read_photo):
+        with pytest.raises(ImageFileError, match=r"huge.png does not fit in memory"):
+            read(tmp_path / "huge.png")
+
+    def no_memory(*_):
+        raise MemoryError
+
+    def no_memory_for_opencv(*_):
+        return cv2.resize(np.zeros((1, 10**7, 3), np.uint8), (10**9, 128))
+
+    for fail in (no_memory, no_memory_for_opencv):
+        monkeypatch.setattr("damgan_cli.images.files.rgb_pixels", fail)
+        for read in (read_rgb, read_mask):
+            with pytest.raises(ImageFileError, match=r"a.png does not fit in memory"):
+                read(tmp_path / "a.png")
 
 
 def test_orientation_turns_back_and_forth():

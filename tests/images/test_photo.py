@@ -7,6 +7,7 @@ import zlib
 
 import cv2
 import numpy as np
+import png
 import pytest
 from PIL import Image
 from skimage import data
@@ -119,6 +120,35 @@ def test_colour_key_transparency_becomes_alpha(tmp_path):
     assert np.array_equal(after[~HOLE][:, :3], pixels[~HOLE])
     assert after[3, 3, 3] == 0
     assert (after[HOLE] == [200, 60, 20, 255]).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("share", [0, 0.4, 1])
+@pytest.mark.parametrize("interlace", [False, True])
+def test_transparent_gray_of_every_depth(bits, share, interlace, tmp_path):
+    key = round(share * (2**bits - 1))
+    gray = noise(1, np.uint16) >> (16 - bits)
+    gray[0, :9] = key
+    writer = png.Writer(41, 30, greyscale=True, bitdepth=bits, transparent=key, interlace=interlace)
+    with (tmp_path / "key.png").open("wb") as file:
+        writer.write(file, gray.tolist())
+    assert np.array_equal(read_photo(tmp_path / "key.png").alpha, np.where(gray == key, 0, 255))
+    alpha = read_photo(tmp_path / "key.png").see_through()
+    assert np.array_equal(alpha, gray == key)
+    fill_file(tmp_path / "key.png", tmp_path / "out.png")
+    assert np.array_equal(read_photo(tmp_path / "out.png").alpha == 0, gray == key)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_transparent_gray_that_is_too_large_counts_by_its_lower_bits(bits, tmp_path):
+    with (tmp_path / "key.png").open("wb") as file:
+        png.Writer(4, 1, greyscale=True, bitdepth=bits, transparent=1).write(file, [[0, 1, 2, 3]])
+    data = (tmp_path / "key.png").read_bytes()
+    chunk = b"tRNS" + (1 + 2**bits).to_bytes(2, "big")
+    place = data.index(b"tRNS")
+    data = data[:place] + chunk + struct.pack(">L", zlib.crc32(chunk)) + data[place + 10 :]
+    (tmp_path / "key.png").write_bytes(data)
+    assert read_photo(tmp_path / "key.png").alpha.tolist() == [[255, 0, 255, 255]]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
