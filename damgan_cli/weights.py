@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError
+from damgan_cli.paths import exists, is_file, is_folder
 from damgan_cli.weights_format import (
     ARCHITECTURE,
     ARCHITECTURE_VERSION,
@@ -107,11 +108,11 @@ def find_weights(
     if name in available_weights():
         assert _EMBEDDED is not None  # noqa: S101
         return Found(name, "embedded", None, _EMBEDDED / name)
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         inside = Path(name) / "weights"  # `damgan train --out RUN` puts them there
-        is_run = not (Path(name) / TENSOR_FILE).is_file() and (inside / CONFIG_FILE).is_file()
+        is_run = not is_file(Path(name) / TENSOR_FILE) and is_file(inside / CONFIG_FILE)
         return Found(name, "folder", None, inside if is_run else Path(name))
-    if Path(name).exists():
+    if exists(Path(name)):
         raise WeightsError(
             f"{name} is a file.", f"Give the folder that holds {TENSOR_FILE} and {CONFIG_FILE}."
         )

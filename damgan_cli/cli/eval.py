@@ -9,6 +9,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError
+from damgan_cli.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,11 +138,13 @@ def evaluate(
       damgan eval --images photos --weights faces --protocol paper
       damgan eval --images photos --protocol paper --mask irregular_masks
     """  # noqa: D301
-    if csv and csv.is_dir():
-        raise ImageFileError(f"--csv {csv} is a folder.", "Give a file name.")
+    if csv:
+        check_file_can_be_written(csv)
     for option, place in {"--report": report, "--save": save}.items():
-        if place and place.exists() and (place.is_file() or any(place.iterdir())):
-            raise ImageFileError(f"{option} {place} is not empty.", "Give a new folder.")
+        if place:
+            check_folder_can_be_written(place)
+            if exists(place) and any(place.iterdir()):
+                raise ImageFileError(f"{option} {place} is not empty.", "Give a new folder.")
     if images is not None:
         if paths:
             raise ImageFileError(
@@ -229,7 +232,7 @@ def _score_weights(
     from damgan_cli.evaluation.protocol_scores import Masks, score_protocol
     from damgan_cli.weights import DEFAULT_WEIGHTS
 
-    if protocol not in NAMES and not Path(protocol).is_file():
+    if protocol not in NAMES and not is_file(Path(protocol)):
         raise MaskError(
             f"There is no protocol {protocol}.", f"Choose from {', '.join(NAMES)}, or give a JSON file."
         )

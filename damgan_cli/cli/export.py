@@ -9,6 +9,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import WeightsError
+from damgan_cli.paths import check_file_can_be_written, exists
 
 FORMATS = ("onnx",)
 
@@ -44,9 +45,8 @@ def export(
     if format not in FORMATS:
         raise WeightsError(f"There is no export to {format!r}.", f"Choose from {', '.join(FORMATS)}.")
     target = out or Path(f"{Path(weights.partition('@')[0]).name}.onnx")
-    if target.is_dir():
-        raise WeightsError(f"{target} is a folder.", "Give a file with -o.")
-    if target.exists() and not overwrite:
+    check_file_can_be_written(target)
+    if exists(target) and not overwrite:
         raise WeightsError(
             f"{target} exists already.", "Add --overwrite to replace it, or choose another place with -o."
         )

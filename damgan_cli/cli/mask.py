@@ -11,6 +11,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import DamganError, ExitCode, MaskError
+from damgan_cli.paths import is_folder, lies_in
 
 if TYPE_CHECKING:
     from damgan_cli.images.mask_files import Job, Settings
@@ -148,7 +149,7 @@ def mask(
 
     low, high = _parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
     boxes = Boxes((int(low), int(high)), _parse_range("--box-size", box_size, "fractions of a side", 0, 1))
-    single = out.suffix.lower() == ".png" and not out.is_dir()
+    single = out.suffix.lower() == ".png" and not is_folder(out)
     failed: dict[str, str] = {}
     if kinds[0] in {usage.split()[0] for usage in SOURCE_KINDS}:
         for option, given in {"--size": size, "--like": like, "--count": count, "--ratio": ratio}.items():
@@ -179,7 +180,7 @@ def mask(
         _try_kinds(kinds, jobs, settings)
     root = out.parent if single else out
     manifest = None if single else out / MANIFEST
-    if preview and (preview.suffix.lower() != ".png" or root.resolve() in preview.resolve().parents):
+    if preview and (preview.suffix.lower() != ".png" or lies_in(preview, root)):
         raise MaskError(
             f"The preview {preview} must be a .png outside of {root}.",
             "Inside, it would count as one of the masks.",

@@ -12,6 +12,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError
+from damgan_cli.paths import check_folder_can_be_written, exists
 
 if TYPE_CHECKING:
     from damgan_cli.training.config import TrainingConfig
@@ -93,7 +94,8 @@ def train(
     world = World.join()
     say = (lambda _: None) if quiet or not world.first else console.note
     chosen = choose_device(device)
-    if (out / CHECKPOINT).exists() and not resume:
+    check_folder_can_be_written(out)
+    if exists(out / CHECKPOINT) and not resume:
         raise TrainingError(
             f"{out} already holds a training.", "Go on with --resume, or choose another --out."
         )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from damgan_cli.errors import ImageFileError, WeightsError
 from damgan_cli.evaluation.lpips import Lpips
+from damgan_cli.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -189,8 +190,8 @@ def _inception(weights: Path | None, *, offline: bool) -> torch.nn.Module:
 
 
 def _find(weights: Path, file: str, name: str) -> Path:
-    path = weights / file if weights.is_dir() else weights
-    if not path.is_file() or (not weights.is_dir() and path.suffix != Path(file).suffix):
+    path = weights / file if is_folder(weights) else weights
+    if not is_file(path) or (not is_folder(weights) and path.suffix != Path(file).suffix):
         raise WeightsError(
             f"The weights of {name} are not in {weights}.", f"Put {file} there, or leave {name} out."
         )

@@ -16,6 +16,7 @@ from damgan_cli.images.files import memory_for, read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
 from damgan_cli.images.pixels import display, rgb_pixels
 from damgan_cli.parallel import in_order
+from damgan_cli.paths import exists, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,21 +105,21 @@ def find_pairs(results: Path, truths: Path, masks: Path | None = None) -> list[S
     if a path is missing or a file meets a folder, PairingError if the folders do not pair one to one.
     """
     for path in (results, truths, masks):
-        if path and not path.exists():
+        if path and not exists(path):
             raise ImageFileError(f"{path} does not exist.")
-    if results.is_dir() != truths.is_dir():
-        file, folder = (truths, results) if results.is_dir() else (results, truths)
+    if is_folder(results) != is_folder(truths):
+        file, folder = (truths, results) if is_folder(results) else (results, truths)
         raise ImageFileError(f"{file} is a file but {folder} is a folder.", "Give two files or two folders.")
-    if results.is_dir():
+    if is_folder(results):
         pairs = [
             (pair.name, pair.left, pair.right)
             for pair in pair_by_relative_path(results, truths, "results", "truths")
         ]
     else:
         pairs = [(truths.stem, results, truths)]
-    if masks is None or masks.is_file():
+    if masks is None or not is_folder(masks):
         return [Scored(*pair, masks) for pair in pairs]
-    if not truths.is_dir():
+    if not is_folder(truths):
         raise ImageFileError(f"{truths} is a file but {masks} is a folder.", "Give one mask with --mask.")
     by_name = {pair.name: pair.right for pair in pair_by_relative_path(truths, masks, "truths", "masks")}
     return [Scored(name, result, truth, by_name[name]) for name, result, truth in pairs]

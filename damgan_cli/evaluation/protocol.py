@@ -18,6 +18,7 @@ from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.images.files import list_images, memory_for, read_mask, read_rgb, refuse_narrow
 from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.paths import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -290,7 +291,7 @@ def _seeded(
 
 
 def _masks_in_folders(folder: Path, invert: bool) -> list[MaskSet]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ImageFileError(f"The folder {folder} does not exist.")
     bins = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     sets = [

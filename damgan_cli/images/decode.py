@@ -34,6 +34,7 @@ from damgan_cli.images.metadata import (
     png_stand_in,
     turn_upright,
 )
+from damgan_cli.paths import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,7 +239,7 @@ def _displayed_size(path: Path, *, exact: bool) -> tuple[int, int]:
 def open_header(path: Path, data: bytes | None = None) -> ImageFile.ImageFile:
     """Open ``path`` (or its ``data``) without decoding pixels. Raises ImageFileError, see `decode`."""
     try:
-        if data is None and path.is_dir():
+        if data is None and is_folder(path):
             raise ImageFileError(f"{path} is a folder, not an image file.")
         if not (path.stat().st_size if data is None else data):
             raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")

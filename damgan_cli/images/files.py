@@ -24,6 +24,7 @@ from damgan_cli.images.decode import (
     memory_for,
 )
 from damgan_cli.images.pixels import alpha_pixels, display, luma, rgb_pixels
+from damgan_cli.paths import exists, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -60,8 +61,8 @@ def list_images(
     a folder in it may not be read.
     """
     folder = Path(folder)
-    if not os.path.isdir(folder):  # noqa: PTH112  # is_dir() raises if a parent may not be read
-        kind = "is a file, not a folder" if os.path.exists(folder) else "does not exist"  # noqa: PTH110
+    if not is_folder(folder):
+        kind = "is a file, not a folder" if exists(folder) else "does not exist"
         raise ImageFileError(f"The folder {folder} {kind}.")
     hidden = set()
     for path in exclude:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.files import displayed_size, list_images
 from damgan_cli.images.mask_files import Job
 from damgan_cli.images.pairing import pair_by_relative_path
+from damgan_cli.paths import check_folder_can_be_written, check_name, exists, is_folder
 
 _SHOWN = 10
 
@@ -27,13 +29,13 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job
             "See the examples in --help.",
         )
     for root in roots:
-        if not root.exists():
+        if not exists(root):
             raise ImageFileError(f"{root} does not exist.")
-    if len({root.is_dir() for root in roots}) > 1:
+    if len({is_folder(root) for root in roots}) > 1:
         raise ImageFileError(
             f"Of {places[0]} and {places[1]} one is a file and one a folder.", "Give two of the same."
         )
-    if not roots[0].is_dir():
+    if not is_folder(roots[0]):
         target = out if single else out / f"{roots[-1].stem}.png"
         _refuse_sources([target], roots, out)
         return [Job(target, kind, sources=tuple(roots))]
@@ -72,13 +74,13 @@ def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dic
 
     Raises ImageFileError and MaskError.
     """
-    root = like if like.is_dir() else like.parent
-    photos = list_images(like) if like.is_dir() else [like]
+    root = like if is_folder(like) else like.parent
+    photos = list_images(like) if is_folder(like) else [like]
     if not photos:
         raise ImageFileError(
             f"There are no photos in {like}.", "Give --like a folder with photos, or a photo."
         )
-    if single and like.is_dir():
+    if single and is_folder(like):
         raise MaskError(
             f"Masks for the folder {like} do not fit into the one file {out}.", "Give a folder with -o."
         )
@@ -108,16 +110,25 @@ def _refuse_twins(targets: list[Path]) -> None:
 
 
 def _refuse_sources(targets: list[Path], sources: list[Path], out: Path) -> None:
-    own = {source.resolve() for source in sources}
-    if any(target.resolve() in own for target in targets):
+    own = set(map(os.path.realpath, sources))
+    if not own.isdisjoint(map(os.path.realpath, targets)):
         raise MaskError(
             f"Masks in {out} would replace the photos themselves.", "Give another folder with -o."
         )
 
 
 def refuse_existing(paths: list[Path], overwrite: bool) -> None:
-    """Raise MaskError listing the ``paths`` that exist, unless they may be replaced."""
-    existing = [] if overwrite else [str(path) for path in paths if path.exists()]
+    """Raise MaskError listing the ``paths`` that exist, unless they may be replaced.
+
+    Raises ImageFileError if one of them cannot be written.
+    """
+    folders = {
+        folder: check_folder_can_be_written(folder, path)
+        for folder, path in {path.parent: path for path in paths}.items()
+    }
+    for path in paths:
+        check_name(folders[path.parent], path)
+    existing = [] if overwrite else [str(path) for path in paths if exists(path)]
     if existing:
         raise MaskError(
             f"{len(existing)} of the files to write exist already: {_some(existing)}.",

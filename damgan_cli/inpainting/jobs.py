@@ -11,6 +11,7 @@ from pathlib import Path
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
 from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
 from damgan_cli.images.pairing import pair_by_relative_path
+from damgan_cli.paths import check_folder_can_be_written, check_name, exists, is_file, is_folder, same
 
 ALPHA = "alpha"
 """In place of a mask: the photo's own transparent pixels are the hole."""
@@ -81,16 +82,16 @@ def plan_jobs(
     folder; what ends in a slash is a folder. Raises ImageFileError, PairingError or MaskError, each listing
     everything of its kind at once.
     """
-    if not os.path.exists(source):  # noqa: PTH110  # unlike Path.exists() it never raises
+    if not exists(source):
         raise ImageFileError(f"{source} does not exist.", "INPUT is a photo or a folder of photos.")
     mask_path = None if mask == ALPHA else Path(mask)
-    if mask_path is not None and not os.path.exists(mask_path):  # noqa: PTH110
+    if mask_path is not None and not exists(mask_path):
         raise ImageFileError(
             f"The mask {mask_path} does not exist.",
             "--mask is an image, a folder of images, or the word alpha.",
         )
     out_path = None if out is None else Path(out)
-    if source.is_dir():
+    if is_folder(source):
         jobs, earlier = _folder_jobs(source, mask_path, out_path, attention)
         other_places = [path for path in (mask_path, out_path, attention) if path]
         left_out = list_images(source, other_places, OTHER_IMAGES)
@@ -103,18 +104,18 @@ def plan_jobs(
     skipped: list[Job] = []
     for job in jobs:
         (skipped if job.done and not overwrite else wanted).append(job)
-    single = not source.is_dir()
+    single = not is_folder(source)
     return Plan(_with_sizes(wanted, single=single), skipped, single, earlier, left_out)
 
 
 def _file_job(
     photo: Path, mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
 ) -> Job:
-    if mask is not None and mask.is_dir():
+    if mask is not None and is_folder(mask):
         raise PairingError(f"INPUT is one photo, but the mask {mask} is a folder.", "Give the mask's file.")
     if out is None:
         output = photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}")
-    elif into_folder or out.is_dir() or not out.suffix:
+    elif into_folder or is_folder(out) or not out.suffix:
         output = out / photo.name
     elif out.suffix.lower() in EXTENSIONS:
         output = out
@@ -124,12 +125,12 @@ def _file_job(
             f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder: {out}/",
         )
     for path, what in ((photo, "INPUT"), (mask, "the mask")):
-        if path is not None and _same(output, path):
+        if path is not None and same(output, path):
             raise ImageFileError(
                 f"The output {output} is {what} itself.", "Choose another place with -o OUT."
             )
     fakeness = attention / f"{photo.stem}.png" if attention else None
-    if fakeness and any(_same(fakeness, path) for path in (photo, output, *([mask] if mask else []))):
+    if fakeness and any(same(fakeness, path) for path in (photo, output, *([mask] if mask else []))):
         raise ImageFileError(
             f"The attention map {fakeness} would replace another file.", "Choose another folder."
         )
@@ -144,14 +145,14 @@ def _folder_jobs(
     roles = {"INPUT": source, "OUT": out, "the mask": mask, "the folder of attention maps": attention}
     folders = [(role, path) for role, path in roles.items() if path is not None]
     for i, (role, path) in enumerate(folders):
-        for other, same in folders[:i]:
-            if _same(path, same):
+        for other, taken in folders[:i]:
+            if same(path, taken):
                 raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
     listed = list_images(source, exclude)
     results = {path for path in listed if _is_earlier_result(path)}
     photos: list[tuple[Path, Path | None]]
-    if mask is not None and mask.is_dir():
+    if mask is not None and is_folder(mask):
         pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude, optional=results)
         photos = [(pair.left, pair.right) for pair in pairs]
     else:
@@ -175,17 +176,9 @@ def _folder_jobs(
 
 
 def _is_earlier_result(path: Path) -> bool:
-    return (
-        path.stem.endswith(RESULT_MARK)
-        and path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix).is_file()
+    return path.stem.endswith(RESULT_MARK) and is_file(
+        path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix)
     )
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:  # one of them does not exist, yet
-        return os.path.realpath(path) == os.path.realpath(other)
 
 
 def _check_targets(jobs: list[Job]) -> None:
@@ -204,17 +197,19 @@ def _check_targets(jobs: list[Job]) -> None:
     inputs |= {Path(os.path.realpath(path)) for path in inputs if os.path.islink(path)}  # noqa: PTH114
     places: dict[str, list[Path]] = {}
     folders: dict[Path, Path] = {}
+    existing: dict[Path, Path] = {}
     for target in (target for job in jobs for target in job.targets):
         place = true_place(target)
         if place.parent not in folders:
-            _check_writable(target.parent, target)
+            existing[place.parent] = check_folder_can_be_written(target.parent, target)
             folders[place.parent] = target
         if place in inputs:
             raise ImageFileError(
                 f"The output {target} is one of the photos or masks itself.",
                 "Choose another place with -o OUT.",
             )
-        if os.path.isdir(target):  # noqa: PTH112  # unlike Path.is_dir() it never raises
+        check_name(existing[place.parent], target)
+        if is_folder(target):
             raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
         places.setdefault(_folded(place), []).append(place)
     for folder, target in folders.items():
@@ -224,11 +219,11 @@ def _check_targets(jobs: list[Job]) -> None:
                     f"Cannot write {target}: {path} is to be a file, an output itself.",
                     "Choose another output place.",
                 )
-    same = [paths for paths in places.values() if len(paths) > 1 and _one_file(paths)]
-    if same:
-        listed = "; ".join(" and ".join(map(str, paths)) for paths in same[:_SHOWN])
+    clashes = [paths for paths in places.values() if len(paths) > 1 and _one_file(paths)]
+    if clashes:
+        listed = "; ".join(" and ".join(map(str, paths)) for paths in clashes[:_SHOWN])
         raise PairingError(
-            f"Several photos would be written to one file ({len(same)}): {listed}.",
+            f"Several photos would be written to one file ({len(clashes)}): {listed}.",
             "Rename them, or choose an output folder whose file system tells capitals from small letters.",
         )
 
@@ -244,21 +239,9 @@ def _one_file(paths: list[Path]) -> bool:
         return True
     for folder in paths[0].parents:
         other = folder.with_name(folder.name.swapcase())
-        if other != folder and os.path.exists(folder):  # noqa: PTH110
-            return os.path.exists(other) and folder.samefile(other)  # noqa: PTH110
+        if other != folder and exists(folder):
+            return exists(other) and same(folder, other)
     return False
-
-
-def _check_writable(folder: Path, target: Path) -> None:
-    existing = next(path for path in (folder / "x").absolute().parents if os.path.lexists(path))
-    if not os.path.isdir(existing):  # noqa: PTH112
-        raise ImageFileError(
-            f"Cannot write {target}: {existing} is a file, not a folder.", "Choose another output place."
-        )
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise ImageFileError(
-            f"Cannot write {target}: {existing} may not be written to.", "Choose another output place."
-        )
 
 
 def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:

@@ -14,6 +14,7 @@ import torch
 from damgan_cli.errors import ImageFileError, TrainingError
 from damgan_cli.images.files import list_images, memory_for, read_rgb, refuse_narrow
 from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.paths import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ def find_photos(folders: list[Path]) -> list[Path]:
     """All photos below ``folders``, sorted. Raises TrainingError when a folder is missing or holds none."""
     photos: list[Path] = []
     for folder in folders:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise TrainingError(f"No folder {folder}.", "Give one or more folders of photos.")
         found = list_images(folder)
         if not found:
