@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import IntEnum
 
 
@@ -29,6 +30,23 @@ class DamganError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+def failure_document(arguments: list[str], code: int, message: str, hint: str | None = None) -> str | None:
+    """What ``--json`` prints for a command that ends before it has results; None if no JSON is asked for.
+
+    ``arguments`` are those of the command line, without the program.
+    """
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" not in options:
+        return None
+    words = [word for word in options if not word.startswith("-")]
+    command = " ".join(words[: 2 if words[:1] == ["weights"] else 1])
+    error = {"message": message, "hint": hint}
+    return (
+        json.dumps({"version": 1, "command": command, "exit_code": int(code), "error": error}, indent=2)
+        + "\n"
+    )
 
 
 class ImageFileError(DamganError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,31 +10,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from damgan_cli.cli import console
-from damgan_cli.errors import DamganError, ExitCode
+from damgan_cli.cli import console, streams
+from damgan_cli.errors import DamganError, ExitCode, failure_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_complaints: list[str] = []
+"""Why the command line was refused: what Typer prints by itself, for --json too."""
+
+
 @contextmanager
-def _ctrl_c_is_one_line() -> Iterator[None]:
+def _told() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
         console.note("interrupted")
+        _complaints.append("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except Exception as problem:
+        if hasattr(problem, "format_message"):  # of Typer's own copy of click, which is not to be imported
+            _complaints.append(problem.format_message())
+        raise
 
 
 class _Commands(TyperGroup):
     """Where a command has no answer of its own to Ctrl-C, Typer would give the exit code alone."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        with _ctrl_c_is_one_line():
+        with _told():
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: Any) -> Any:
-        with _ctrl_c_is_one_line():
+        with _told():
             return super().invoke(ctx)
 
 
@@ -66,16 +76,42 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; known errors become a message and exit code 2, never a traceback."""
-    console.escape_what_cannot_be_encoded()
+    """Run the command line; known errors become a message and exit code 2, never a traceback.
+
+    What was asked for is done whatever becomes of stdout. That it is read no further, as in ``| head``, is
+    no error; that it is full or closed is one, if there was something to print.
+    """
+    with streams.guarded() as stdout:
+        code = _run()
+        sys.stdout.flush()
+        if stdout.problem and not stdout.reader_left:
+            console.error(
+                f"The result cannot be written to stdout ({stdout.problem.strerror}).",
+                "All else is done. Send stdout to another place.",
+            )
+            code = code or ExitCode.SOME_FILES_FAILED
+    sys.exit(code)
+
+
+def _run() -> int:
+    _complaints.clear()
     try:
         app()
     except DamganError as problem:
         console.error(problem.message, problem.hint)
-        sys.exit(ExitCode.USAGE)
-    except BrokenPipeError:  # `damgan eval ... | head` is not an error
-        sys.stderr.close()
-        sys.exit(ExitCode.OK)
+        return _refused(ExitCode.USAGE, problem.message, problem.hint)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+        return _refused(code, _complaints[-1]) if _complaints else code
+    return ExitCode.OK
+
+
+def _refused(code: int, message: str, hint: str | None = None) -> int:
+    """Say so in JSON too, where that is asked for; of several processes the first speaks for all."""
+    document = failure_document(sys.argv[1:], code, message, hint)
+    if document and os.environ.get("RANK", "0") == "0":
+        sys.stdout.write(document)
+    return code
 
 
 def _register_commands() -> None:

@@ -7,7 +7,6 @@ import sys
 import unicodedata
 import warnings
 from contextlib import contextmanager
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -22,13 +21,6 @@ stdout = Console(highlight=False)
 stderr = Console(stderr=True, highlight=False)
 
 _WARNINGS_SHOWN = 3
-
-
-def escape_what_cannot_be_encoded() -> None:
-    """Print backslash and number for characters that stdout or stderr cannot hold: file names have any."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:

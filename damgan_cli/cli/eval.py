@@ -175,8 +175,8 @@ def evaluate(
             )
         settings = _settings(metrics, ssim, feature_weights, device, workers, offline=offline)
         scored = _score_files(paths, mask, settings, invert_mask=invert_mask, quiet=quiet)
-    _print(scored, csv, report, as_json=as_json, quiet=quiet)
-    if scored.failed:
+    written = _print(scored, csv, report, as_json=as_json, quiet=quiet)
+    if scored.failed or not written:
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
 
 
@@ -261,26 +261,33 @@ def _score_weights(
         )
 
 
-def _print(scored: Report, csv: Path | None, page: Path | None, *, as_json: bool, quiet: bool) -> None:
+def _print(scored: Report, csv: Path | None, page: Path | None, *, as_json: bool, quiet: bool) -> bool:
+    """Write and print; returns whether all could be written."""
     from damgan_cli.evaluation.report import csv_text, json_document
 
-    for name, problem in scored.failed.items():
-        console.error(f"{name}: {problem}")
+    unwritten = False
+    try:
+        if csv:
+            from damgan_cli.images.files import write_atomically
+
+            write_atomically(csv, csv_text(scored.rows).encode())
+        if page and scored.lines:
+            from damgan_cli.evaluation.page import write_page
+
+            with console.progress(quiet=quiet) as progress:
+                write_page(page, scored, _title(scored), progress.track)
+            if not quiet:
+                console.note(f"The report is {page / 'index.html'}")
+    except ImageFileError as problem:  # the scores are here all the same, and may have taken hours
+        unwritten = True
+        console.error(problem.message, problem.hint)
+    for name, reason in scored.failed.items():
+        console.error(f"{name}: {reason}")
     if as_json:
         console.print_json(json_document(scored))
     elif scored.lines:
         _print_table(scored, quiet=quiet)
-    if csv:
-        from damgan_cli.images.files import write_atomically
-
-        write_atomically(csv, csv_text(scored.rows).encode())
-    if page and scored.lines:
-        from damgan_cli.evaluation.page import write_page
-
-        with console.progress(quiet=quiet) as progress:
-            write_page(page, scored, _title(scored), progress.track)
-        if not quiet:
-            console.note(f"The report is {page / 'index.html'}")
+    return not unwritten
 
 
 def _title(scored: Report) -> str:

@@ -7,7 +7,9 @@ networks' weights come from ``--feature-weights``, or are downloaded once by tor
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -164,7 +166,8 @@ def _torchvision_features(backbone: str, name: str, *, offline: bool) -> dict[st
     if offline and not cached.exists():
         raise _not_fetched(name, f"{cached} does not exist, and --offline forbids the network")
     try:
-        return dict(chosen.get_state_dict(progress=False, check_hash=True))
+        with contextlib.redirect_stdout(sys.stderr):  # torch says there that it downloads
+            return dict(chosen.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as problem:
         raise _not_fetched(name, str(problem)) from None
 
@@ -179,7 +182,8 @@ def _inception(weights: Path | None, *, offline: bool) -> torch.nn.Module:
     if path is None and offline and not cached.exists():
         raise _not_fetched("FID and KID", f"{cached} does not exist, and --offline forbids the network")
     try:
-        return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path) if path else None)
+        with contextlib.redirect_stdout(sys.stderr):
+            return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path) if path else None)
     except (URLError, OSError, RuntimeError, KeyError, ValueError) as problem:
         if path:
             raise WeightsError(

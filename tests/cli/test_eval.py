@@ -172,7 +172,7 @@ def test_gray_jpeg_masks_warn_once_each(damgan, folders):
         (["results/a.png", "truths/a.bmp", "--mask", "masks"], "a.bmp is a file but"),
         (["results", "masks/sub"], "results without truths: a"),
         (["results", "truths", "--mask", "masks/sub"], "truths without masks: a"),
-        (["results", "truths", "--csv", "masks"], "masks is a folder"),
+        (["results", "truths", "--csv", "masks"], "it is a folder"),
         (["results", "truths", "--weights", "faces"], "--weights needs photos"),
         (["results", "truths", "--protocol", "bins"], "--protocol needs photos"),
         (["results", "truths", "--limit", "3"], "--limit needs photos"),

@@ -84,7 +84,8 @@ def test_interruption_while_planning_or_loading(inpaint, photo, mask, monkeypatc
     for early in ("damgan_cli.inpainting.jobs.plan_jobs", "typer.core.TyperGroup.make_context"):
         monkeypatch.setattr(early, interrupted)
         result = inpaint(*arguments)
-        assert (result.code, result.out, result.err) == (130, "", "interrupted\n")
+        assert (result.code, result.err) == (130, "interrupted\n")
+        assert json.loads(result.out)["error"]["message"] == "interrupted"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
