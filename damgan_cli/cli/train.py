@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError
-from damgan_cli.paths import check_folder_can_be_written, exists
+from damgan_cli.paths import check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from damgan_cli.training.config import TrainingConfig
 
 
@@ -72,7 +75,8 @@ def train(
 
       damgan train photos/ --out runs/tuned --init faces --images 20000 --set learning_rate=1e-4
     """
-    from damgan_cli.training.config import PRESETS
+    from damgan_cli.training.config import CHECKPOINT, PRESETS
+    from damgan_cli.world import World
 
     if preset not in PRESETS:
         raise TrainingError(f"There is no preset {preset!r}.", f"Choose from {', '.join(PRESETS)}.")
@@ -80,46 +84,39 @@ def train(
         raise TrainingError("How long should it train?", "Give --images or --minutes.")
     config = PRESETS[preset].with_settings(settings or [])
     given_widths = any(setting.startswith("generator=") for setting in settings or [])
+    world = World.join()
+    say = (lambda _: None) if quiet or not world.first else console.note
+    init_from = None if resume else init
+    # what can be said at once comes before torch, which takes its time
+    paths, val_paths = world.once(
+        lambda: _look(
+            data, val, out / CHECKPOINT, init_from, config.perceptual, perceptual_weights, resume=resume
+        )
+    )
 
     from damgan_cli import __version__
     from damgan_cli.devices import choose_device
     from damgan_cli.evaluation.features import load_lpips
-    from damgan_cli.training.data import Batches, find_photos, load_photos
+    from damgan_cli.images.files import write_atomically
+    from damgan_cli.training.checkpoints import load_checkpoint
+    from damgan_cli.training.data import Batches, load_photos
     from damgan_cli.training.device_data import DeviceBatches
-    from damgan_cli.training.loop import CHECKPOINT, WEIGHTS, Budget, Trainer, run
+    from damgan_cli.training.loop import WEIGHTS, Budget, Trainer, run
     from damgan_cli.training.validation import Validation
     from damgan_cli.weights import load_weights
-    from damgan_cli.world import World
 
-    world = World.join()
-    say = (lambda _: None) if quiet or not world.first else console.note
     chosen = choose_device(device)
-    check_folder_can_be_written(out)
-    if exists(out / CHECKPOINT) and not resume:
-        raise TrainingError(
-            f"{out} already holds a training.", "Go on with --resume, or choose another --out."
-        )
     if chosen.type == "cuda" and world.size > 1:
         _check_one_gpu_each(device)
-    start = load_weights(init).generator if init and not resume else None
-    if start is not None and not given_widths:
-        config = replace(config, generator=start.config)
-    elif resume and not given_widths:
-        config = _with_widths_of(out, config)
-    try:
+    saved = load_checkpoint(out / CHECKPOINT) if resume else None
+    start = load_weights(init_from).generator if init_from else None
+    if not given_widths:
+        if start is not None:
+            config = replace(config, generator=start.config)
+        elif saved is not None:
+            config = _with_widths_of(saved, out / CHECKPOINT, config)
+    with _extra_told():
         perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
-    except WeightsError as missing:
-        raise WeightsError(
-            missing.message,
-            "pip install 'damgan[train]'; without a network give the file with --perceptual-weights; or "
-            "train without: --set perceptual= --set lambda_perceptual=0.",
-        ) from None
-    paths = find_photos(data)
-    if val is not None:
-        val_paths = find_photos([val])
-    else:  # every k-th photo, at most 100
-        val_paths = paths[:: max(20, len(paths) // 100)][:100]
-        paths = [path for path in paths if path not in set(val_paths)]
     bad: list[ImageFileError] = []
     photos = load_photos(paths, config.size, config.crop_scale, bad.append)
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
@@ -137,8 +134,8 @@ def train(
     try:
         out.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes), perceptual, world)
-        if resume:
-            trainer.restore(out / CHECKPOINT)
+        if saved is not None:
+            trainer.restore(saved, out / CHECKPOINT)
         elif start is not None:
             trainer.start_from(start)
         info = {
@@ -152,9 +149,8 @@ def train(
             "seed": seed,
         }
         if world.first:
-            (out / "config.json").write_text(
-                json.dumps({**info, **config.to_dict()}, indent=1) + "\n", encoding="utf-8"
-            )
+            text = json.dumps({**info, **config.to_dict()}, indent=1) + "\n"
+            write_atomically(out / "config.json", text.encode())
         say(f"{len(photos):,} photos, {len(val_photos)} for validation; {chosen}, {trainer.dtype}; in {out}")
         finished = run(trainer, out, Validation(val_photos, config.size), info, say)
     except OSError as problem:
@@ -182,10 +178,58 @@ def _check_one_gpu_each(device: str) -> None:
         )
 
 
-def _with_widths_of(out: Path, config: TrainingConfig) -> TrainingConfig:
-    """The generator that a training began with; its checkpoint is compared with all of ``config`` later."""
+def _look(
+    data: list[Path],
+    val: Path | None,
+    checkpoint: Path,
+    init: str | None,
+    perceptual: str,
+    perceptual_weights: Path | None,
+    *,
+    resume: bool,
+) -> tuple[list[Path], list[Path]]:
+    """Photos for training and for validation. Raises DamganError for what is certain to end in one."""
+    from damgan_cli.evaluation import feature_files
+    from damgan_cli.training.data import find_photos
+    from damgan_cli.weights import find_weights
+
+    check_folder_can_be_written(checkpoint.parent)
+    if exists(checkpoint) and not resume:
+        raise TrainingError(
+            f"{checkpoint.parent} already holds a training.", "Go on with --resume, or choose another --out."
+        )
+    if resume and not is_file(checkpoint):
+        raise TrainingError(f"There is no checkpoint {checkpoint}.", "Start anew without --resume.")
+    if perceptual:
+        with _extra_told():
+            feature_files.check([perceptual], perceptual_weights)
+    if init:
+        find_weights(init)
+    paths = find_photos(data)
+    if val is not None:
+        return paths, find_photos([val])
+    every = max(10, len(paths) // 100)
+    held_out = {i: path for i, path in enumerate(paths) if i % every == 0 and i < 100 * every}
+    return [path for i, path in enumerate(paths) if i not in held_out], [*held_out.values()]
+
+
+@contextmanager
+def _extra_told() -> Iterator[None]:
+    """Say what to do where the network of the perceptual loss cannot be had."""
     try:
-        saved = json.loads((out / "config.json").read_text(encoding="utf-8"))["generator"]
-        return config.from_dict({**config.to_dict(), "generator": saved})
-    except (OSError, ValueError, LookupError, TypeError):
-        return config
+        yield
+    except WeightsError as missing:
+        raise WeightsError(
+            missing.message,
+            "pip install 'damgan[train]'; without a network give the file with --perceptual-weights; or "
+            "train without: --set perceptual= --set lambda_perceptual=0.",
+        ) from None
+
+
+def _with_widths_of(saved: dict[str, Any], checkpoint: Path, config: TrainingConfig) -> TrainingConfig:
+    """The generator that a training began with; its checkpoint is compared with all of ``config`` later."""
+    from damgan_cli.model import GeneratorConfig
+    from damgan_cli.training.checkpoints import damage_told
+
+    with damage_told(checkpoint):
+        return replace(config, generator=GeneratorConfig.from_dict(saved["config"]["generator"]))

@@ -8,7 +8,6 @@ networks' weights come from ``--feature-weights``, or are downloaded once by tor
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from damgan_cli.errors import ImageFileError, WeightsError
+from damgan_cli.evaluation.feature_files import (
+    FID_AND_KID,
+    INCEPTION_FILE,
+    LPIPS_FILES,
+    check,
+    find,
+    installed,
+)
 from damgan_cli.evaluation.lpips import Lpips
-from damgan_cli.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,10 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Image = NDArray[np.uint8]
-
-LPIPS_FILES = {"lpips_alex": "lpips-alex.safetensors", "lpips_vgg": "lpips-vgg16.safetensors"}
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-"""As torch-fidelity names its download."""
 
 DEFINITIONS = {
     "lpips_alex": "LPIPS v0.1 (Zhang et al. 2018), AlexNet, whole image scaled to [-1, 1], per image, then "
@@ -46,7 +48,6 @@ DEFINITIONS = {
 
 _BATCH = 16
 _LEAST_SIDE = 32
-_INSTALL = "Install it with: pip install 'damgan[eval]'."
 
 
 class FeatureMetrics:
@@ -144,7 +145,7 @@ def load_lpips(name: str, weights: Path | None, *, offline: bool = False) -> Lpi
     """The network of ``lpips_alex`` or ``lpips_vgg``; arguments and errors as of ``FeatureMetrics``."""
     backbone = "alex" if name == "lpips_alex" else "vgg16"
     if weights is not None:
-        path = _find(weights, LPIPS_FILES[name], name)
+        path = find(weights, LPIPS_FILES[name], name)
         try:
             return Lpips(backbone, load_file(path))
         except (SafetensorError, KeyError, RuntimeError, ValueError, OSError) as problem:
@@ -152,7 +153,7 @@ def load_lpips(name: str, weights: Path | None, *, offline: bool = False) -> Lpi
                 f"{path} does not hold the weights of LPIPS on {backbone} ({problem}).",
                 f"Give a file like {LPIPS_FILES[name]} with features.N.weight, features.N.bias and lin.0-4.",
             ) from None
-    folder = _installed("torchmetrics", name) / "functional" / "image" / "lpips_models"
+    folder = installed("torchmetrics", name) / "functional" / "image" / "lpips_models"
     heads = torch.load(folder / f"{backbone.removesuffix('16')}.pth", weights_only=True, map_location="cpu")
     tensors = {f"lin.{i}": heads[f"lin{i}.model.1.weight"] for i in range(5)}
     return Lpips(backbone, tensors | _torchvision_features(backbone, name, offline=offline))
@@ -173,14 +174,13 @@ def _torchvision_features(backbone: str, name: str, *, offline: bool) -> dict[st
 
 
 def _inception(weights: Path | None, *, offline: bool) -> torch.nn.Module:
-    for package in ("torchmetrics", "torch_fidelity"):
-        _installed(package, "FID and KID")
+    check(["fid"], weights)
     from torchmetrics.image.fid import NoTrainInceptionV3
 
     cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    path = _find(weights, INCEPTION_FILE, "FID and KID") if weights else None
+    path = find(weights, INCEPTION_FILE, FID_AND_KID) if weights else None
     if path is None and offline and not cached.exists():
-        raise _not_fetched("FID and KID", f"{cached} does not exist, and --offline forbids the network")
+        raise _not_fetched(FID_AND_KID, f"{cached} does not exist, and --offline forbids the network")
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return NoTrainInceptionV3("inception-v3-compat", ["2048"], str(path) if path else None)
@@ -190,24 +190,7 @@ def _inception(weights: Path | None, *, offline: bool) -> torch.nn.Module:
                 f"{path} does not hold torch-fidelity's Inception weights ({str(problem)[:200]}).",
                 f"Give the file {INCEPTION_FILE} of torch-fidelity.",
             ) from None
-        raise _not_fetched("FID and KID", str(problem)) from None
-
-
-def _find(weights: Path, file: str, name: str) -> Path:
-    path = weights / file if is_folder(weights) else weights
-    if not is_file(path) or (not is_folder(weights) and path.suffix != Path(file).suffix):
-        raise WeightsError(
-            f"The weights of {name} are not in {weights}.", f"Put {file} there, or leave {name} out."
-        )
-    return path
-
-
-def _installed(package: str, name: str) -> Path:
-    """Folder of a package, found without importing it."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise WeightsError(f"{name} needs the package {package}, which is not installed.", _INSTALL)
-    return Path(found.origin).parent
+        raise _not_fetched(FID_AND_KID, str(problem)) from None
 
 
 def _not_fetched(name: str, why: str) -> WeightsError:

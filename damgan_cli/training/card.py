@@ -12,7 +12,8 @@ def model_card(info: dict[str, Any]) -> str:
     """Markdown card from what the training knows; ``info`` is what ``config.json`` records."""
     scores = info["validation"]
     table = "\n".join(
-        f"| {kind} | {scores[f'val_{kind}_psnr']:.2f} | {scores[f'val_{kind}_ssim']:.4f} |" for kind in _MASKS
+        f"| {kind} | {_text(scores, f'val_{kind}_psnr', 2)} | {_text(scores, f'val_{kind}_ssim', 4)} |"
+        for kind in _MASKS
     )
     text = f"""\
 # {info["name"]}
@@ -57,6 +58,10 @@ Every setting of the training:
     return f"---\n{block}---\n\n{text}"
 
 
+def _text(scores: dict[str, float], name: str, digits: int) -> str:
+    return f"{scores[name]:.{digits}f}" if name in scores else "–"
+
+
 def _measured(info: dict[str, Any]) -> dict[str, Any]:
     """The validation scores as the Hub's ``model-index`` has them."""
     results = [
@@ -73,6 +78,7 @@ def _measured(info: dict[str, Any]) -> dict[str, Any]:
                     "value": round(info["validation"][f"val_{kind}_{metric}"], 4),
                 }
                 for metric in ("psnr", "ssim")
+                if f"val_{kind}_{metric}" in info["validation"]
             ],
         }
         for kind, title in _MASKS.items()

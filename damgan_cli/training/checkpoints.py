@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,23 @@ import torch
 from damgan_cli.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+_PARTS: dict[str, Any] = {
+    "config": dict,
+    "seed": int,
+    "photos": int,
+    "processes": int,
+    "step": int,
+    "seconds": (int, float),
+    "G": dict,
+    "D": dict,
+    "ema": dict,
+    "optimizer_G": dict,
+    "optimizer_D": dict,
+    "random": torch.Tensor,
+}
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -34,13 +51,29 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what ``save_checkpoint`` wrote. Raises TrainingError if there is none or it is damaged."""
+    """Read what ``save_checkpoint`` wrote, all of its parts.
+
+    Raises TrainingError if there is none or it is damaged.
+    """
     if not path.is_file():
         raise TrainingError(f"There is no checkpoint {path}.", "Start anew without --resume.")
-    try:
+    with damage_told(path):
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums in it
+            whole = archive.testzip() is None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as problem:
+        if not whole or not all(isinstance(state[name], kind) for name, kind in _PARTS.items()):
+            raise ValueError(path)
+    return state
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong within this, which takes a checkpoint apart, is a TrainingError: it is damaged."""
+    try:
+        yield
+    except (TrainingError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as problem:  # what damaged bytes can raise in zip, pickle and torch has no end
         raise TrainingError(
             f"The checkpoint {path} is damaged.", "Start anew, or from weights with --init."
         ) from problem
-    return state

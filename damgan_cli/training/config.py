@@ -9,6 +9,9 @@ from typing import Any
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import GeneratorConfig
 
+CHECKPOINT = "checkpoint.pt"
+"""In a run folder."""
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -62,7 +65,7 @@ class TrainingConfig:
     weight_decay: float = 0.0
     """Decoupled (AdamW); 0 is Adam."""
     warmup_images: int = 0
-    """The learning rate rises linearly over this many images."""
+    """The learning rate rises linearly over this many images; a twentieth of the budget if that is less."""
     decay_start: float = 1.0
     """Share of the budget after which the learning rate falls along a half cosine to ``final_rate``."""
     final_rate: float = 0.01
@@ -74,7 +77,8 @@ class TrainingConfig:
 
     # bookkeeping
     tick_images: int = 4000
-    """Images between two status lines (with validation, sample sheet and checkpoint)."""
+    """Images between two status lines (with validation, sample sheet and checkpoint); a tenth of the budget
+    if that is less."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 
 from damgan_cli.errors import ImageFileError, TrainingError
 from damgan_cli.images.files import list_images, memory_for, read_rgb, refuse_narrow
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -81,6 +81,8 @@ def resize_short_side(image: NDArray[np.uint8], short: int) -> NDArray[np.uint8]
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(B, S, S, 3) uint8 -> (B, 3, S, S) float32 in [-1, 1], channels last in memory."""
+    import torch  # here, as the folders are looked at before it is there
+
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
@@ -109,6 +111,8 @@ class Batches:
 
     def tensors(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, 3, S, S) in [-1, 1] and masks (B, 1, S, S), 1 = hole, both float32, of step ``step``."""
+        import torch
+
         images, masks = self(step)
         return to_tensor(images, device), torch.from_numpy(masks).to(device).float()[:, None]
 

@@ -21,8 +21,17 @@ from damgan_cli.model import Generator, composite
 from damgan_cli.model import losses as L
 from damgan_cli.training.adversary import R1_EVERY, Adversary
 from damgan_cli.training.card import model_card
-from damgan_cli.training.checkpoints import load_checkpoint, save_checkpoint
+from damgan_cli.training.checkpoints import damage_told, save_checkpoint
+from damgan_cli.training.config import CHECKPOINT
 from damgan_cli.training.interrupt import Interrupted
+from damgan_cli.training.ticks import (
+    STATS,
+    append_stats,
+    drop_later_stats,
+    gained,
+    read_stats,
+    status_line,
+)
 from damgan_cli.training.widen import widened
 from damgan_cli.weights import save_weights
 from damgan_cli.world import World
@@ -37,9 +46,9 @@ if TYPE_CHECKING:
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.validation import Validation
 
-CHECKPOINT = "checkpoint.pt"
-STATS = "stats.jsonl"
 WEIGHTS = "weights"
+_WARMUP_SHARE = 0.05
+_TICK_SHARE = 0.1 - 1e-9  # of the budget; less, as shares are sums of floats
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,14 @@ class Budget:
 
 
 def learning_rate(config: TrainingConfig, images: int, progress: float) -> float:
-    """Share of the full learning rate: linear warm-up, constant, then a half cosine."""
-    warmup = min(1.0, (images + config.batch_size) / config.warmup_images) if config.warmup_images else 1.0
+    """Share of the full learning rate: linear warm-up, constant, then a half cosine.
+
+    The warm-up takes at most a twentieth of the budget, else a short training never gets beyond it.
+    """
+    warmup = 1.0
+    if config.warmup_images:
+        by_images = (images + config.batch_size) / config.warmup_images
+        warmup = min(1.0, max(by_images, progress / _WARMUP_SHARE))
     if progress <= config.decay_start:
         return warmup
     phase = (progress - config.decay_start) / (1 - config.decay_start)
@@ -235,9 +250,8 @@ class Trainer:
             "random": torch.get_rng_state(),
         }
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises TrainingError if it is of another training."""
-        state = load_checkpoint(path)
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Go on from a checkpoint. Raises TrainingError if it is of another training, or damaged."""
         mine = {
             "seed": self.seed,
             "photos": len(self.batches.photos),
@@ -245,16 +259,18 @@ class Trainer:
             "config": self.config.to_dict(),
         }
         # through JSON, so that tuples and lists compare alike
-        differing = [key for key, value in mine.items() if json.dumps(state.get(key)) != json.dumps(value)]
+        with damage_told(path):
+            differing = [key for key, value in mine.items() if json.dumps(state[key]) != json.dumps(value)]
         if differing:
             raise TrainingError(
                 f"{path} is of a training with other {' and '.join(differing)}.",
                 "Resume with the same command, or start anew in another --out (with --init for its weights).",
             )
-        for name in ("G", "D", "ema", "optimizer_G", "optimizer_D"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.seconds = state["step"], state["seconds"]
-        torch.set_rng_state(state["random"])
+        with damage_told(path):
+            for name in ("G", "D", "ema", "optimizer_G", "optimizer_D"):
+                getattr(self, name).load_state_dict(state[name])
+            self.step, self.seconds = state["step"], state["seconds"]
+            torch.set_rng_state(state["random"])
 
 
 def run(
@@ -266,39 +282,54 @@ def run(
 ) -> bool:
     """Train until the budget is spent or the user interrupts; True when finished.
 
-    Per tick (``config.tick_images``): a line through ``say``, one JSON line in ``stats.jsonl``, TensorBoard
-    events, a sample sheet in ``sheets/``, the checkpoint. At the end ``weights/``, which ``--weights`` takes.
-    ``info`` (preset, data) goes into the weights' ``config.json``.
+    Before the first step and per tick (``config.tick_images``, or a tenth of the budget): a line through
+    ``say``, one JSON line in ``stats.jsonl``, TensorBoard events, a sample sheet in ``sheets/``, the
+    checkpoint. At the end ``weights/``, which ``--weights`` takes. ``info`` (preset, data) goes into the
+    weights' ``config.json``.
     """
     first = trainer.world.first
+    scores: dict[str, float] = {}
+
+    def tick(stats: dict[str, float]) -> None:
+        scores.clear()
+        scores.update(validation.score(trainer.ema, trainer.device, trainer.dtype))
+        stats |= scores
+        say(status_line(stats, trainer.progress))
+        append_stats(out / STATS, stats)
+        for name, value in stats.items() if board else ():
+            board.add_scalar(name, value, trainer.images)
+        sheet = validation.sheet(trainer.ema, trainer.device, trainer.dtype)
+        write_png(out / "sheets" / f"{trainer.images:09d}.png", sheet)
+        save_checkpoint(out / CHECKPOINT, trainer.state())
+
     if first:
         (out / "sheets").mkdir(parents=True, exist_ok=True)
-        drop_later_stats(out / STATS, trainer.images)
+        damaged = drop_later_stats(out / STATS, trainer.images)
+        if damaged:
+            say(f"{damaged} lines of {out / STATS} could not be read and are left out.")
     with (
         _tensorboard(out / "tensorboard", trainer.images, say, first=first) as board,
         Interrupted() as interrupted,
     ):
+        if first and not trainer.step:
+            tick({"images": 0, "seconds": 0.0})
         while trainer.progress < 1:
             # while the first validates, the others wait here: all leave, or all go on
             if trainer.world.largest([float(bool(interrupted))])[0]:
                 break
             stats = _train_one_tick(trainer, interrupted)
-            if not first:
-                continue
-            stats |= validation.score(trainer.ema, trainer.device, trainer.dtype)
-            say(status_line(stats, trainer.progress))
-            with (out / STATS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(stats) + "\n")
-            for name, value in stats.items() if board else ():
-                board.add_scalar(name, value, trainer.images)
-            sheet = validation.sheet(trainer.ema, trainer.device, trainer.dtype)
-            write_png(out / "sheets" / f"{trainer.images:09d}.png", sheet)
-            save_checkpoint(out / CHECKPOINT, trainer.state())
+            if first:
+                tick(stats)
     if trainer.progress < 1:
         return False
     if not first:
         return True
-    scores = {key: value for key, value in stats_so_far(out / STATS)[-1].items() if key.startswith("val_")}
+    if not scores:  # resumed when all was done
+        scores.update(validation.score(trainer.ema, trainer.device, trainer.dtype))
+    ticks, _ = read_stats(out / STATS)
+    change = gained(ticks[0], scores) if ticks and not ticks[0]["images"] else None
+    if change:
+        say(change)
     info = {
         **info,
         "training": trainer.config.to_dict(),
@@ -323,8 +354,9 @@ def _tensorboard(folder: Path, images: int, say: Callable[[str], None], *, first
 
 
 def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, float]:
-    """Train ``tick_images`` images (fewer at the end or when interrupted); returns mean losses and speed."""
-    first, started, spent = trainer.images, time.perf_counter(), trainer.seconds
+    """Train one tick (less at the end or when interrupted); returns mean losses and speed."""
+    first, begun = trainer.images, trainer.progress
+    started, spent = time.perf_counter(), trainer.seconds
     sums: dict[str, tuple[float | Tensor, int]] = {}
     while True:
         for name, value in trainer.train_step().items():
@@ -336,7 +368,8 @@ def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, flo
         )
         if asked:
             interrupted.set()
-        if trainer.progress >= 1 or interrupted or trainer.images - first >= trainer.config.tick_images:
+        done = trainer.progress >= 1 or interrupted or trainer.images - first >= trainer.config.tick_images
+        if done or trainer.progress - begun >= _TICK_SHARE:
             break
     seconds = time.perf_counter() - started
     means = torch.tensor([float(total) / count for total, count in sums.values()])
@@ -348,33 +381,3 @@ def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, flo
         "learning_rate": trainer.optimizer_G.param_groups[0]["lr"],
         **dict(zip(sums, means.tolist(), strict=True)),
     }
-
-
-def status_line(stats: dict[str, float], progress: float) -> str:
-    """One line a tick, for the terminal."""
-    losses = " ".join(f"{name[5:]} {value:.4f}" for name, value in stats.items() if name.startswith("loss_"))
-    scores = " ".join(
-        f"{kind} {stats[f'val_{kind}_psnr']:.2f} dB {stats[f'val_{kind}_ssim']:.3f}"
-        for kind in ("center", "irregular")
-    )
-    return (
-        f"{progress:6.1%}  {stats['images']:,} images  {stats['images_per_second']:.1f}/s  "
-        f"lr {stats['learning_rate']:.1e}  {losses}  |  {scores}"
-    )
-
-
-def stats_so_far(path: Path) -> list[dict[str, float]]:
-    """The lines of ``stats.jsonl``; a last line cut off by a crash is left out."""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return lines
-
-
-def drop_later_stats(path: Path, images: int) -> None:
-    """Remove the lines of ticks after ``images``: a resumed training writes them again."""
-    kept = [line for line in stats_so_far(path) if line["images"] <= images]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -49,7 +49,10 @@ class Validation:
 
     @torch.inference_mode()
     def score(self, generator: Generator, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-        """Mean per-image PSNR (dB) and SSIM of the composited 8-bit results, for each kind of mask."""
+        """Mean per-image PSNR (dB) and SSIM of the composited 8-bit results, for each kind of mask.
+
+        The PSNR is left out where all results equal their truths.
+        """
         scores: dict[str, float] = {}
         for kind, masks in self.masks.items():
             results = np.concatenate(
@@ -61,7 +64,9 @@ class Validation:
                 ]
             )
             means = mean_scores([score(*pair) for pair in zip(results, self.images, strict=True)])
-            scores |= {f"val_{kind}_{metric}": means[metric] for metric in ("psnr", "ssim")}
+            scores |= {
+                f"val_{kind}_{metric}": means[metric] for metric in ("psnr", "ssim") if metric in means
+            }
         return scores
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ from skimage import data
 from torch import nn
 
 from damgan_cli.errors import ImageFileError, WeightsError
-from damgan_cli.evaluation import features
+from damgan_cli.evaluation import feature_files, features
 from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.evaluation.lpips import Lpips
 
@@ -124,7 +124,7 @@ def test_wrong_weights_are_refused(tmp_path):
 
 
 def test_a_missing_library_is_one_message(monkeypatch):
-    monkeypatch.setattr(features.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(feature_files.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="needs the package torchmetrics") as caught:
         FeatureMetrics(["fid"])
     assert "pip install" in caught.value.hint

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import damgan_cli
-from tests.training.test_train import photos, settings, stats  # noqa: F401  # photos is a fixture
+from tests.training.small import settings, stats
 
 ROOT = Path(damgan_cli.__file__).parents[1]
 
@@ -29,7 +29,7 @@ def two_processes(*arguments):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="torchrun")
-def test_two_processes_train_as_one_with_twice_the_batch(damgan, photos, tmp_path):  # noqa: F811
+def test_two_processes_train_as_one_with_twice_the_batch(damgan, photos, tmp_path):
     """The same images in the same steps: losses, validation and weights agree but for rounding."""
     losses = {"adversarial_start": 0, "lambda_ssim": 0.5, "discriminator": "patch", "gan_loss": "hinge"}
     together = two_processes(

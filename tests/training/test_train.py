@@ -19,41 +19,9 @@ from damgan_cli.training import config as presets
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
 from damgan_cli.training.loop import Budget, Trainer, jittered, learning_rate
+from damgan_cli.weights import load_weights
 from tests.evaluation.test_features import random_weights
-
-TINY = {
-    "size": 32,
-    "perceptual": "",  # its network is large, and not there without a download
-    "lambda_perceptual": 0,
-    "batch_size": 2,
-    "tick_images": 8,
-    "generator": {
-        "coarse_channels": [4, 4, 4],
-        "coarse_dilations": [2],
-        "dam_channels": [4, 4, 4, 4],
-        "dam_dilations": [2],
-    },
-}
-
-
-def settings(**changes):
-    return [x for k, v in {**TINY, **changes}.items() for x in ("--set", f"{k}={json.dumps(v)}")]
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """24 photos of 40x32 px with structure a network can learn."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(24):
-        photo = cv2.resize(rng.integers(0, 256, (4, 5, 3), np.uint8), (40, 32), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / f"{i:02}.png"), photo)
-    return folder
-
-
-def stats(run):
-    return [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+from tests.training.small import TINY, settings, stats
 
 
 def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
@@ -62,10 +30,14 @@ def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
     assert result.code == 0, result.err
     assert result.out == ""
     lines = [line for line in result.err.splitlines() if " images " in line]
-    assert len(lines) == 3
-    assert "/s" in lines[0]
-    assert "dam" in lines[0]
-    assert [tick["images"] for tick in stats(out)] == [8, 16, 24]
+    assert len(lines) == 7
+    assert "0 images  before any step  |  center " in lines[0]
+    assert "/s" in lines[1]
+    assert "dam" in lines[1]
+    assert [tick["images"] for tick in stats(out)] == [0, 4, 8, 12, 16, 20, 24]
+    first, last = stats(out)[0]["val_center_psnr"], stats(out)[-1]["val_center_psnr"]
+    change = result.err.splitlines()[-2]
+    assert f"since the start: center {last - first:+.2f} dB ({first:.2f} to {last:.2f}), SSIM" in change
     assert {
         "loss_re",
         "loss_dam",
@@ -77,7 +49,7 @@ def test_run_leaves_weights_that_inpaint_takes(damgan, photos, tmp_path):
     } <= set(stats(out)[-1])
     assert list((out / "tensorboard").iterdir())
     sheet = cv2.imread(str(out / "sheets" / "000000024.png"))
-    assert sheet.shape == (2 + 4 * 34, 2 + 8 * 34, 3)  # two photos under two masks; eight columns
+    assert sheet.shape == (2 + 6 * 34, 2 + 8 * 34, 3)  # three photos under two masks; eight columns
     config = json.loads((out / "weights" / "config.json").read_text())
     assert config["images_seen"] == 24
     assert config["preset"] == "best"
@@ -94,7 +66,7 @@ def test_training_lowers_the_loss(damgan, photos, tmp_path):
     out = tmp_path / "run"
     damgan("train", photos, "-o", out, "--images", 400, *settings(tick_images=40, learning_rate=3e-3), "-q")
     ticks = stats(out)
-    assert ticks[-1]["loss_re"] < 0.6 * ticks[0]["loss_re"]
+    assert ticks[-1]["loss_re"] < 0.6 * ticks[1]["loss_re"]
     assert ticks[-1]["val_center_psnr"] > ticks[0]["val_center_psnr"] + 2
 
 
@@ -125,7 +97,8 @@ def test_resume_continues_to_the_same_bits(damgan, photos, tmp_path, monkeypatch
         torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts")
     )
     assert_same(whole, parts, but={"seconds"})
-    assert [t["images"] for t in stats(tmp_path / "parts")] == [8, 16, 24]
+    ticks = [*range(0, 25, 4)]
+    assert [t["images"] for t in stats(tmp_path / "parts")] == ticks
     assert (tmp_path / "whole/weights/model.safetensors").read_bytes() == (
         tmp_path / "parts/weights/model.safetensors"
     ).read_bytes()
@@ -152,7 +125,7 @@ def test_ctrl_c_in_a_real_process(photos, tmp_path):
     command = [sys.executable, "-m", "damgan_cli", "train", str(photos), "-o", str(out), "--minutes", "10"]
     process = subprocess.Popen([*command, *settings()], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
+    while not list(out.glob("sheets/*[1-9]*")) and time.monotonic() < deadline:  # beyond the start
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -333,6 +306,71 @@ def test_other_settings_or_damage_do_not_resume(damgan, photos, tmp_path):
     assert (damaged.code, "damaged" in damaged.err) == (2, True)
 
 
+def test_a_short_training_gets_to_its_learning_rate_and_tells(damgan, photos, tmp_path):
+    """The warm-up of the preset alone would take 3200 images, and its tick 4000."""
+    tiny = {name: value for name, value in TINY.items() if name != "tick_images"}
+    changes = [x for k, v in tiny.items() for x in ("--set", f"{k}={json.dumps(v)}")]
+    result = damgan("train", photos, "-o", tmp_path / "run", "--images", 200, *changes)
+    assert result.code == 0, result.err
+    ticks = stats(tmp_path / "run")
+    assert [tick["images"] for tick in ticks] == [*range(0, 201, 20)]
+    assert ticks[2]["learning_rate"] == pytest.approx(2.5e-4)
+
+
+def test_photos_without_anything_to_fill_score_infinitely(damgan, photos, tmp_path, monkeypatch):
+    """Validation results that equal the truth have no finite PSNR."""
+    monkeypatch.setattr(
+        "damgan_cli.training.validation.score", lambda *_: {"psnr": float("inf"), "ssim": 1.0}
+    )
+    result = damgan("train", photos, "-o", tmp_path / "run", "--images", 2, *settings())
+    assert result.code == 0, result.err
+    assert "center inf dB 1.000" in result.err
+    assert load_weights(tmp_path / "run").info["validation"] == {
+        "val_center_ssim": 1.0,
+        "val_irregular_ssim": 1.0,
+    }
+
+
+def test_what_can_be_told_at_once_comes_before_torch(photos, tmp_path):
+    """A misspelt folder, a missing extra, weights that are not there: no slow import first."""
+    script = (
+        "import sys\n"
+        "from importlib.abc import MetaPathFinder\n"
+        "class Missing(MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name in ('torch', 'torchvision'): raise AssertionError(name)\n"
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *a: None if name == 'torchmetrics' else find(name, *a)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from damgan_cli.cli import main\n"
+        "for args in eval(sys.argv[1]):\n"
+        "    sys.argv = ['damgan', 'train', *args]\n"
+        "    try: main()\n"
+        "    except SystemExit as end: print(end.code)\n"
+    )
+    good, run = [str(photos), "-o", str(tmp_path / "run"), "--images", "8"], settings()
+    cases = [
+        (good, "lpips_alex needs the package torchmetrics"),
+        ([*good, *run, "--perceptual-weights", "x", "--set", "size=64", "--set", "perceptual=lpips_alex",
+          "--set", "lambda_perceptual=1"], "not in x"),
+        (["misspelt", *good[1:], *run], "No folder misspelt"),
+        ([*good, *run, "--val", "misspelt"], "No folder misspelt"),
+        ([*good, *run, "--init", "misspelt"], "no weights called 'misspelt'"),
+        ([*good, *run, "--resume"], "There is no checkpoint"),
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", script, repr([args for args, _ in cases])],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["2"] * len(cases), done.stderr
+    for _, message in cases:
+        assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_paper_preset_is_the_paper():
     paper = PRESETS["paper"]
     assert (paper.lambda_re, paper.lambda_adv, paper.lambda_dam) == (1, 0.001, 0.005)
@@ -344,6 +382,8 @@ def test_paper_preset_is_the_paper():
 def test_learning_rate_schedule():
     config = presets.TrainingConfig(batch_size=10, warmup_images=100, decay_start=0.5, final_rate=0.1)
     assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
+    assert learning_rate(config, 10, 0.04) == pytest.approx(0.8)  # of a twentieth of the budget
+    assert learning_rate(config, 10, 0.2) == pytest.approx(1)
     assert learning_rate(config, 90, 0.1) == pytest.approx(1)
     assert learning_rate(config, 1000, 0.75) == pytest.approx(0.55)
     assert learning_rate(config, 1000, 1.0) == pytest.approx(0.1)
