@@ -296,6 +296,7 @@ def _title(scored: Report) -> str:
 
 
 def _print_table(scored: Report, *, quiet: bool) -> None:
+    from damgan_cli.evaluation.protocol import PRINTED
     from damgan_cli.evaluation.report import comparison_table, table
 
     out = console.stdout
@@ -311,7 +312,7 @@ def _print_table(scored: Report, *, quiet: bool) -> None:
         out.print()
         out.print(comparison_table(compared))
     if "published" in scored.document:
-        out.print("paper: as printed in Table 1 of Cha & Kim; CelebA-HQ, on their own photos and masks")
+        out.print(PRINTED)
     if not quiet:
         for name, definition in scored.definitions.items():
             out.print(f"[dim]{name}: {definition}[/]")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from damgan_cli.evaluation.protocol import PRINTED
 from damgan_cli.evaluation.report import COLUMNS, HIGHER_IS_BETTER, csv_text, json_document, value_text
 from damgan_cli.images.files import write_atomically
 
@@ -197,18 +198,20 @@ def _tables(report: Report) -> str:
     measured = {row.method for row in report.rows}  # not what was printed of other photos
     for line in report.lines:
         group = [one for one in report.lines if one.masks == line.masks and one.method in measured]
-        cells = [f"<td>{escape(line.masks if line.masks != before else '')}</td>"] if with_masks else []
-        cells.append(f"<td>{escape(line.method)}</td>")
+        cells = [(escape(line.masks if line.masks != before else ""), "")] if with_masks else []
+        cells.append((escape(line.method), ""))
         for metric in metrics:
             values = [one.mean[metric] for one in group if metric in one.mean]
             best = (max if metric in HIGHER_IS_BETTER else min)(values, default=math.nan)
             mean, _, half = escape(value_text(line, metric, with_interval=True)).partition(" ")
             is_best = len(group) > 1 and line in group and line.mean.get(metric) == best
-            strong = " best" if is_best else ""
-            cells.append(f'<td class="n{strong}">{mean}{f" <i>{half}</i>" if half else ""}</td>')
-        rows.append(f"<tr{' class=first' if line.masks != before else ''}>{''.join(cells)}</tr>")
+            cells.append((f"{mean}{f' <i>{half}</i>' if half else ''}", "best" if is_best else ""))
+        kinds = (line.masks != before, "first"), (line.method not in measured, "printed")
+        rows.append((" ".join(kind for applies, kind in kinds if applies), cells))
         before = line.masks
     html = f"<h2>Summary</h2>{_table(head, rows, len(head) - len(metrics))}"
+    if "published" in report.document:
+        html += f'<p class="faint">{escape(PRINTED)}. Bold is the best of what was measured here.</p>'
     entries = [entry for entry in report.document["comparisons"] if entry["difference"]]
     if not entries:
         return html
@@ -219,8 +222,8 @@ def _tables(report: Report) -> str:
         head += [COLUMNS[metric][0], "95 % interval", "p"]
     rows = []
     for entry in entries:
-        cells = [f"<td>{escape(entry['masks'] or 'all')}</td>"] if with_masks else []
-        cells += [f"<td>{escape(entry['method'])}</td><td>{escape(entry['to'])}</td>"]
+        cells = [(escape(entry["masks"] or "all"), "")] if with_masks else []
+        cells += [(escape(entry["method"]), ""), (escape(entry["to"]), "")]
         for metric in compared:
             one, digits = entry["difference"].get(metric), COLUMNS[metric][1]
             if one:
@@ -228,20 +231,29 @@ def _tables(report: Report) -> str:
                 texts = [f"{one['mean']:+.{digits}f}", f"<i>{limits}</i>", f"{one['p']:.3f}"]
             else:
                 texts = ["–"] * 3
-            cells += [f'<td class="n">{text}</td>' for text in texts]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
+            cells += [(text, "") for text in texts]
+        rows.append(("", cells))
     return f"{html}<h2>Differences, image by image</h2>{_table(head, rows, first)}"
 
 
-def _table(head: list[str], rows: list[str], left: int) -> str:
-    """A panel with a table whose first ``left`` columns are text."""
-    cells = "".join(
+def _table(head: list[str], rows: list[tuple[str, list[tuple[str, str]]]], left: int) -> str:
+    """A panel with a table whose first ``left`` columns are text.
+
+    Rows are a class and cells, cells HTML and a class. Where the screen is narrow a cell stands below its
+    label, and ``head`` is not shown.
+    """
+    titles = "".join(
         f"<th{' class=n' if i >= left else ''}>{escape(name)}</th>" for i, name in enumerate(head)
     )
-    return (
-        f'<div class="panel scroll"><table><thead><tr>{cells}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    body = ""
+    for kind, cells in rows:
+        body += f'<tr class="{kind}">'
+        for i, (name, (html, emphasis)) in enumerate(zip(head, cells, strict=True)):
+            label = "" if name in ("masks", "method") else f' data-label="{escape(name)}"'
+            body += f'<td class="{"n " * (i >= left)}{emphasis}"{label}>{html}</td>'
+        body += "</tr>"
+    table = f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="panel scroll">{table}</div>'
 
 
 def _failed(report: Report) -> str:

@@ -53,6 +53,10 @@ PAPER_TABLE_1 = {
     },
 }
 """PSNR in dB and SSIM on CelebA-HQ at 128x128 (Cha & Kim, Table 1), on the authors' photos and masks."""
+PRINTED = (
+    "paper: as printed in Table 1 of Cha & Kim; on photos (CelebA-HQ) and masks of their own, not on these"
+)
+"""To be said beside it."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from html import escape
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from damgan_cli.evaluation.protocol import mask_sets, navier_stokes, run_protocol, telea
+from damgan_cli.evaluation.protocol import PRINTED, mask_sets, navier_stokes, run_protocol, telea
 from damgan_cli.images.masks import make_mask, mask_rng
 from tests.cli.eval_files import CAT, COFFEE, HOLE, write
 
@@ -45,7 +46,7 @@ def row(document, masks, method):
     return found
 
 
-def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights):
+def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights, tmp_path):
     run = ("eval", "--images", photos, "--weights", tiny_weights, "--dtype", "float32")
     document = json.loads(damgan(*run, "--json", "--seed", 3).out)
     assert document["version"] == 2
@@ -74,12 +75,15 @@ def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights
         assert row(document, masked.name, "Navier")["images"][0]["psnr"] == flow[0]["psnr"]
         assert images[1]["psnr"] == expected[1]["psnr"]
 
-    ran = damgan(*run, "--limit", 1)
+    ran = damgan(*run, "--limit", 1, "--report", tmp_path / "report")
     assert ran.code == 0
     text = " ".join(ran.out.split())
     assert all(number in text for number in ("24.77", "0.9030", "29.49", "0.9600", "22.56", "DAM-GAN, paper"))
     assert "1 image" in text
-    assert "Table 1" in text
+    assert PRINTED in text
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count('<tr class="printed">') + page.count('<tr class="first printed">') == 10
+    assert escape(PRINTED) in page
 
 
 def test_saved_pictures_give_the_same_scores_again(damgan, photos, tiny_weights, tmp_path):

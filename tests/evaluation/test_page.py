@@ -76,6 +76,8 @@ def test_tables_hold_the_scores(report):
         assert f"{mean['hole_ssim']:.4f}" in page
     assert f"{document['comparisons'][0]['difference']['psnr']['mean']:+.2f}" in page
     assert "black/zbroken" in page
+    assert 'data-label="95 % interval"' in page  # where the screen is narrow
+    assert "as printed in Table 1" not in page
     with (report / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["version"] for row in rows} == {"2"}
@@ -143,6 +145,10 @@ def test_in_a_browser(report, tmp_path):
 
         # Plots have a curve for each method and a dot for each image.
         assert page.js("document.querySelectorAll('#histogram path').length") == 2
+        boxes = page.js(
+            "[...document.querySelectorAll('#histogram path')].map(p => [p.getBBox().y, p.getBBox().height])"
+        )
+        assert boxes[0][0] + boxes[0][1] < boxes[1][0]  # one below the other
         assert page.js("document.querySelectorAll('#scatter circle').length") == 6
         choose("metric", "ssim")
         assert page.js("document.querySelectorAll('#scatter circle').length") == 7
@@ -153,7 +159,11 @@ def test_in_a_browser(report, tmp_path):
         assert brightness(light) > 200 > 60 > brightness(dark)
         assert page.js("document.documentElement.scrollWidth <= innerWidth")
         assert page.problems() == []
-    with Browser(f"file://{report}/index.html", tmp_path / "profile2", dark=True, width=420) as page:
+    with Browser(f"file://{report}/index.html", tmp_path / "profile2", dark=True, width=360) as page:
+        right = (
+            "Math.max(...[...document.querySelectorAll('td, svg')].map(e => e.getBoundingClientRect().right))"
+        )
+        assert page.js(f"{right} <= innerWidth")  # every number is in sight
         assert brightness(page.js("getComputedStyle(document.body).backgroundColor")) < 60
         assert page.js("document.documentElement.scrollWidth <= innerWidth")
         page.screenshot(tmp_path / "narrow.png")
