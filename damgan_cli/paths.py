@@ -7,12 +7,13 @@ what they raise for differs by version of Python.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import stat
+from pathlib import Path
 
 from damgan_cli.errors import ImageFileError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+STREAM = Path("-")
+"""Stands for stdin where a photo or mask is to be read, for stdout where a result is to be written."""
 
 _ANOTHER = "Choose another output place."
 
@@ -25,6 +26,15 @@ def exists(path: Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Whether ``path`` is a folder, or a link to one."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_stream(path: Path) -> bool:
+    """Whether ``path`` can be read only once: stdin, or a pipe such as the shell's ``<(command)``."""
+    try:
+        mode = path.stat().st_mode if path != STREAM else stat.S_IFIFO
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def is_file(path: Path) -> bool:
@@ -63,6 +73,10 @@ def check_folder_can_be_written(folder: Path, target: Path | None = None) -> Pat
     way that exists.
     """
     target = target or folder
+    if target == STREAM:
+        raise ImageFileError(
+            "- (stdout) is not possible here.", "Give a name; ./- is spelled out for one like this."
+        )
     place = folder.absolute()
     existing = next(path for path in (place, *place.parents) if os.path.lexists(path))
     for part in place.relative_to(existing).parts:

@@ -130,6 +130,18 @@ def find_weights(
     )
 
 
+def fingerprint(spec: str) -> str:
+    """Name and digest of weights that are a folder here, as they stand unchecked; of others ``spec``."""
+    if spec in available_weights() or is_folder(Path(spec)):
+        folder = find_weights(spec).folder
+        try:
+            digest = json.loads(read_file(folder / CONFIG_FILE, spec, LARGEST_TEXT))["sha256"]
+        except (WeightsError, ValueError, LookupError, TypeError):
+            return spec
+        return f"{Path(spec).name} {str(digest)[:12]}"
+    return spec
+
+
 def load_weights(
     spec: str | Path,
     *,

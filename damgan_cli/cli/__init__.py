@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,12 +36,24 @@ def _told() -> Iterator[None]:
         raise
 
 
+def _refuse_addresses(arguments: list[str]) -> None:
+    """Raise DamganError for s3://bucket/photos and the like, which as a path would be a folder here."""
+    for argument in arguments:
+        if found := re.fullmatch(r"(?:--?[\w-]+=)?([A-Za-z][A-Za-z0-9+.-]+://.*)", argument, re.DOTALL):
+            raise DamganError(
+                f"{found[1]} is an address: damgan reads and writes files and folders of this machine only.",
+                "Copy photos here first, or send one through a pipe: INPUT and -o may be -, for stdin and "
+                "stdout. --weights takes ORG/REPO.",
+            )
+
+
 class _Commands(TyperGroup):
     """Where a command has no answer of its own to Ctrl-C, Typer would give the exit code alone."""
 
-    def make_context(self, *args: Any, **options: Any) -> Any:
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
         with _told():
-            return super().make_context(*args, **options)
+            _refuse_addresses(args)
+            return super().make_context(info_name, args, *more, **options)
 
     def invoke(self, ctx: Any) -> Any:
         with _told():

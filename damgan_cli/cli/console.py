@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from damgan_cli.errors import ImageFileError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -56,6 +58,14 @@ def print_json(document: dict[str, Any]) -> None:
         text = json.dumps(document, indent=2) + "\n"
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def check_stdout_for_a_picture(*, as_json: bool) -> None:
+    """Raise ImageFileError if stdout is no place for a picture (``-o -``)."""
+    if as_json:
+        raise ImageFileError("stdout cannot hold both a picture and --json.", "Give a file with -o.")
+    if sys.stdout.isatty():
+        raise ImageFileError("stdout is a terminal, which shows no pictures.", "Add > FILE, or -o FILE.")
 
 
 def progress(*, quiet: bool = False) -> Progress:

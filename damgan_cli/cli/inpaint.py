@@ -13,7 +13,8 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import ExitCode, MaskError
-from damgan_cli.weights import DEFAULT_WEIGHTS
+from damgan_cli.paths import STREAM, is_stream
+from damgan_cli.weights import DEFAULT_WEIGHTS, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.record import Settings
     from damgan_cli.world import World
 
 
@@ -28,8 +30,13 @@ _NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fi
 
 
 def inpaint(
-    source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="A photo, or a folder of photos.", show_default=False)
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="A photo, several photos, or a folder of photos; - is a photo on stdin.",
+            show_default=False,
+        ),
     ],
     mask: Annotated[
         str,
@@ -38,7 +45,8 @@ def inpaint(
             "-m",
             metavar="MASK",
             help="White is filled. One image for all photos, a folder with one mask for each photo (same "
-            "relative path, any extension), or the word [bold]alpha[/]: fill what is transparent.",
+            "relative path, any extension), - for stdin, or the word [bold]alpha[/]: fill what is "
+            "transparent.",
             show_default=False,
         ),
     ],
@@ -48,8 +56,8 @@ def inpaint(
             "--out",
             "-o",
             metavar="OUT",
-            help="Output file or folder; what ends in a slash is a folder. A folder as INPUT needs one and "
-            "is mirrored in it; without it photo.png gives photo.inpainted.png.",
+            help="Output file or folder; what ends in a slash is a folder; - is stdout. A folder as INPUT "
+            "needs one and is mirrored in it; without it photo.png gives photo.inpainted.png.",
             show_default=False,
         ),
     ] = None,
@@ -87,6 +95,9 @@ def inpaint(
     dilate: Annotated[
         int, typer.Option("--dilate", metavar="PX", min=0, help="Grow the hole, to cover an object's rim.")
     ] = 0,
+    resize_mask: Annotated[
+        bool, typer.Option("--resize-mask", help="Stretch masks of another size over their photos.")
+    ] = False,
     attention: Annotated[
         Path | None,
         typer.Option(
@@ -123,7 +134,7 @@ def inpaint(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Fill the white part of a mask in a photo, or in every photo of a folder.
+    """Fill the white part of a mask in photos, or in every photo of a folder.
 
     Known pixels stay as they are, to the bit where the file format is lossless.
     Size, mode, format and metadata are kept. Outputs that exist are skipped:
@@ -132,27 +143,54 @@ def inpaint(
     \b
     [bold]Examples[/]
       damgan inpaint photo.jpg --mask mask.png
+      damgan inpaint *.jpg --mask watermark.png --resize-mask -o filled
       damgan inpaint photos --mask masks -o filled
       damgan inpaint cutout.png --mask alpha -o whole.png
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
     from damgan_cli.images.atomic import remove_strays
     from damgan_cli.images.decode import MAX_PIXELS, limit_pixels
-    from damgan_cli.inpainting.jobs import ALPHA, plan_jobs
+    from damgan_cli.inpainting.jobs import ALPHA, mask_settings, plan_jobs
+    from damgan_cli.inpainting.record import Record
     from damgan_cli.world import World
 
     if invert_mask and mask == ALPHA:
         raise MaskError(
             "--invert-mask does not go with --mask alpha.", "Transparent pixels are what is filled."
         )
+    to_stdout = out == str(STREAM) or (out is None and is_stream(Path(sources[0])))
+    if to_stdout and not dry_run:
+        console.check_stdout_for_a_picture(as_json=as_json)
     at_once = _batch_size(batch_size)
     limit_pixels(max_pixels or MAX_PIXELS)
     start = time.perf_counter()
     world = World.join()
     quiet = quiet or not world.first
-    plan = world.once(lambda: plan_jobs(source, mask, out, attention=attention, overwrite=overwrite))
+
+    def settings() -> Settings:
+        return {
+            "weights": fingerprint(weights),
+            "fit": fit,
+            "invert_mask": invert_mask,
+            "dilate": dilate,
+            "resize_mask": resize_mask,
+            "quality": quality,
+            **mask_settings(mask),
+        }
+
+    plan = world.once(
+        lambda: plan_jobs(
+            sources,
+            mask,
+            out,
+            attention=attention,
+            overwrite=overwrite,
+            resize_mask=resize_mask,
+            settings=settings,
+        )
+    )
     if plan.earlier_results and not quiet:
-        console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) in {source} are left out")
+        console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) are left out")
     if plan.left_out and not quiet:
         kinds = sorted({path.suffix.lower() for path in plan.left_out})
         console.warn(f"left out, as these kinds are not read: {len(plan.left_out)} of {', '.join(kinds)}")
@@ -165,7 +203,8 @@ def inpaint(
 
     if world.first:  # the others do not write before it has loaded the model
         remove_strays(plan.folders)
-    options = Options(invert_mask, dilate, quality)
+    options = Options(invert_mask, dilate, quality, resize_mask)
+    record, replaced = Record(), []
     results: list[Result] = []
     model = _NO_MODEL
     code = ExitCode.OK
@@ -173,17 +212,24 @@ def inpaint(
         if plan.jobs:
 
             def load() -> Inpainter:
-                return _load_inpainter(plan, options, weights, device, dtype, at_once, fit, offline=offline)
+                if plan.single and world.first:
+                    _check_readable(plan.jobs[0], options)
+                return _load_inpainter(weights, device, dtype, at_once, fit, offline=offline)
 
             try:
                 inpainter = _load_after_the_first(world, load)
                 model = _describe(inpainter)
+                if world.first:
+                    replaced = record.begin(plan.targets, plan.settings)
                 _run(world.share(plan.jobs), inpainter, options, results, quiet=quiet)
             except KeyboardInterrupt:
                 code = ExitCode.INTERRUPTED
     if code is ExitCode.OK:
         results = world.gather(results)
         world.leave()
+    if replaced:
+        done = {target for result in results if result.error is None for target in result.job.targets}
+        record.end([path for path in replaced if path in done], plan.settings)
     seconds = time.perf_counter() - start
     counts = Counter(result.status for result in results)
     counts["skipped"] = len(plan.skipped)
@@ -212,9 +258,16 @@ def _load_after_the_first(world: World, load: Callable[[], Inpainter]) -> Inpain
     return loaded[0] if loaded else load()
 
 
+def _check_readable(job: Job, options: Options) -> None:
+    """Read a single photo and its mask: what is wrong with them is bad input, not a run with failures."""
+    from damgan_cli.inpainting.folder import load
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again when the work is done
+        load(job, options)
+
+
 def _load_inpainter(
-    plan: Plan,
-    options: Options,
     weights: str,
     device: str,
     dtype: str,
@@ -223,12 +276,6 @@ def _load_inpainter(
     *,
     offline: bool,
 ) -> Inpainter:
-    from damgan_cli.inpainting.folder import load
-
-    if plan.single:  # a single photo that cannot be read is bad input, not a run with failures
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they come again when the work is done
-            load(plan.jobs[0], options)
     from damgan_cli.startup import quick_imports
 
     with quick_imports():
@@ -297,7 +344,8 @@ def _summarise(plan: Plan, counts: Counter[str], seconds: float, *, interrupted:
     ]
     line = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
     if len(plan.jobs) == 1 and counts["filled"] + counts["copied"]:
-        line += f": {plan.jobs[0].output}"
+        output = plan.jobs[0].output
+        line += f": {'stdout' if output == STREAM else output}"
     if counts["skipped"]:
         line += " (skipped ones exist; --overwrite replaces them)"
     if interrupted:

@@ -11,7 +11,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.errors import DamganError, ExitCode, MaskError
-from damgan_cli.paths import is_folder, lies_in
+from damgan_cli.paths import STREAM, is_folder, lies_in
 
 if TYPE_CHECKING:
     from damgan_cli.images.mask_files import Job, Settings
@@ -31,7 +31,9 @@ def mask(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="Folder for the masks, or one .png file.", show_default=False),
+        typer.Option(
+            "--out", "-o", help="Folder for the masks, or one .png file; - is stdout.", show_default=False
+        ),
     ],
     size: Annotated[
         str | None,
@@ -149,7 +151,11 @@ def mask(
 
     low, high = _parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
     boxes = Boxes((int(low), int(high)), _parse_range("--box-size", box_size, "fractions of a side", 0, 1))
-    single = out.suffix.lower() == ".png" and not is_folder(out)
+    if out == STREAM:
+        console.check_stdout_for_a_picture(as_json=as_json)
+        if preview:
+            raise MaskError("--preview does not go with -o -.", "Give a file with -o.")
+    single = out == STREAM or (out.suffix.lower() == ".png" and not is_folder(out))
     failed: dict[str, str] = {}
     if kinds[0] in {usage.split()[0] for usage in SOURCE_KINDS}:
         for option, given in {"--size": size, "--like": like, "--count": count, "--ratio": ratio}.items():
@@ -213,8 +219,9 @@ def mask(
         )
     if records and not quiet:
         ratios = [record.ratio for record in records]
+        place = "stdout" if out == STREAM else out
         console.note(
-            f"{len(records)} mask{'s' * (len(records) > 1)} in {out}, hole ratio "
+            f"{len(records)} mask{'s' * (len(records) > 1)} in {place}, hole ratio "
             f"{min(ratios):.3f} to {max(ratios):.3f}, {sum(ratios) / len(ratios):.3f} on average"
         )
         if not min(ratios):

@@ -7,12 +7,14 @@ import errno
 import importlib
 import os
 import re
+import sys
 import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import ImageFileError
+from damgan_cli.paths import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +32,14 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to a temporary name beside ``path``, then rename.
 
-    Missing folders are made. Raises ImageFileError if the folder or file cannot be written; then, and on
-    Ctrl-C, nothing is left behind. What SIGKILL leaves behind is removed by `remove_strays`.
+    `paths.STREAM` is stdout. Missing folders are made. Raises ImageFileError if the folder or file cannot be
+    written; then, and on Ctrl-C, nothing is left behind. What SIGKILL leaves behind is removed by
+    `remove_strays`.
     """
     path = Path(path)
+    if path == STREAM:
+        sys.stdout.buffer.write(data)
+        return
     temporary, held = None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,8 @@ from damgan_cli.images.metadata import (
     png_stand_in,
     turn_upright,
 )
-from damgan_cli.paths import is_folder
+from damgan_cli.images.received import received
+from damgan_cli.paths import is_folder, is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,11 @@ def limit_pixels(count: int = MAX_PIXELS) -> None:
         Image.MAX_IMAGE_PIXELS = -(-count // 2)  # Pillow refuses from twice of this on
 
 
+def most_bytes() -> int:
+    """More than any image has that `limit_pixels` allows: 16-bit RGBA, stored raw, with metadata."""
+    return 8 * _limit + (1 << 26)
+
+
 @contextlib.contextmanager
 def memory_for(path: Path) -> Iterator[None]:
     """Memory that runs out inside is an ImageFileError of this one file, which a run over many survives."""
@@ -169,7 +175,7 @@ def _decode(path: Path, unkept: str) -> Decoded:
     try:
         with open_header(path):  # a huge file that is no image is not read
             pass
-        data = path.read_bytes()
+        data = received(path) or path.read_bytes()
         image: Image.Image = open_header(path, data)
     except OSError as problem:
         raise ImageFileError(f"{path} cannot be read ({problem.strerror or problem}).") from None
@@ -221,7 +227,9 @@ def _displayed_size(path: Path, *, exact: bool) -> tuple[int, int]:
         if image.format != "PNG":
             turned = _orientation(_tags(image)) >= 5
         elif exact:  # Pillow would decode the pixels on its way to what follows them
-            with path.open("rb") as file, Image.open(BytesIO(png_stand_in(file)), formats=["PNG"]) as small:
+            data = received(path)
+            source = BytesIO(data) if data else path.open("rb")
+            with source as file, Image.open(BytesIO(png_stand_in(file)), formats=["PNG"]) as small:
                 turned = _orientation(_tags(small)) >= 5
         else:
             turned = "exif" in image.info and _orientation(_tags(image)) >= 5
@@ -238,9 +246,12 @@ def _displayed_size(path: Path, *, exact: bool) -> tuple[int, int]:
 
 def open_header(path: Path, data: bytes | None = None) -> ImageFile.ImageFile:
     """Open ``path`` (or its ``data``) without decoding pixels. Raises ImageFileError, see `decode`."""
+    data = received(path) if data is None else data
     try:
         if data is None and is_folder(path):
             raise ImageFileError(f"{path} is a folder, not an image file.")
+        if data is None and is_stream(path):
+            raise ImageFileError(f"{path} is a pipe, not an image file.")
         if not (path.stat().st_size if data is None else data):
             raise ImageFileError(f"{path} is empty (0 bytes).", "Export or download it again.")
         source = path if data is None else BytesIO(data)

@@ -10,7 +10,7 @@ from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.files import displayed_size, list_images
 from damgan_cli.images.mask_files import Job
 from damgan_cli.images.pairing import pair_by_relative_path
-from damgan_cli.paths import check_folder_can_be_written, check_name, exists, is_folder
+from damgan_cli.paths import STREAM, check_folder_can_be_written, check_name, exists, is_folder
 
 _SHOWN = 10
 
@@ -122,6 +122,7 @@ def refuse_existing(paths: list[Path], overwrite: bool) -> None:
 
     Raises ImageFileError if one of them cannot be written.
     """
+    paths = [path for path in paths if path != STREAM]
     folders = {
         folder: check_folder_can_be_written(folder, path)
         for folder, path in {path.parent: path for path in paths}.items()

@@ -69,6 +69,15 @@ def grown(hole: Hole, pixels: int) -> Hole:
     return np.less_equal(distance, pixels)
 
 
+def resized(hole: Hole, height: int, width: int) -> Hole:
+    """Stretch a hole (H, W) to (height, width). A pixel that was marked in part is hole."""
+    if hole.shape == (height, width):
+        return hole
+    shrinks = height < hole.shape[0] or width < hole.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST_EXACT
+    return np.greater(cv2.resize(hole.astype(np.float32), (width, height), interpolation=way), 0)
+
+
 def _largest_difference(photo: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int16]:
     """(H, W): of the three channels."""
     return np.asarray(np.abs(photo.astype(np.int16) - other).max(axis=2), np.int16)

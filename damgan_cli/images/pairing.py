@@ -9,7 +9,7 @@ from damgan_cli.errors import PairingError
 from damgan_cli.images.files import list_images
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 _SHOWN = 10
@@ -52,14 +52,14 @@ def pair_by_relative_path(
             problems.append(f"there are no {side} in {root}")
         twins = [" + ".join(path.name for path in same) for same in files.values() if len(same) > 1]
         if twins:
-            problems.append(f"{side} that differ only in their extension: {_some(twins)}")
+            problems.append(f"{side} that differ only in their extension: {some(twins)}")
     if lefts and rights:
         for side, other, alone in (
             (left_name, right_name, lefts.keys() - rights.keys()),
             (right_name, left_name, rights.keys() - lefts.keys()),
         ):
             if alone:
-                problems.append(f"{side} without {other}: {_some(sorted(alone))}")
+                problems.append(f"{side} without {other}: {some(sorted(alone))}")
     if problems:
         raise PairingError(
             f"The {left_name} and {right_name} do not pair one to one: " + "; ".join(problems) + ".",
@@ -69,6 +69,26 @@ def pair_by_relative_path(
     return [Pair(name, lefts[name][0], rights[name][0]) for name in sorted(lefts)]
 
 
+def partners(
+    names: Sequence[str], root: Path, left_name: str, right_name: str, *, exclude: Collection[Path] = ()
+) -> list[Path]:
+    """The image under ``root`` for each of ``names``, relative paths without extension; more may lie there.
+
+    Raises PairingError, listing all, if there is none for a name or more than one.
+    """
+    found = _by_name(root, exclude)
+    alone = [name for name in names if name not in found]
+    twins = [" + ".join(path.name for path in found[name]) for name in names if len(found.get(name, ())) > 1]
+    problems = [f"{left_name} without {right_name}: {some(alone)}"] if alone else []
+    problems += [f"{right_name} that differ only in their extension: {some(twins)}"] if twins else []
+    if problems:
+        raise PairingError(
+            f"The {left_name} do not each have one of the {right_name}: {'; '.join(problems)}.",
+            f"Give each a file of the same name in {root} (extensions may differ).",
+        )
+    return [found[name][0] for name in names]
+
+
 def _by_name(root: Path, exclude: Collection[Path]) -> dict[str, list[Path]]:
     named: dict[str, list[Path]] = {}
     for path in list_images(root, exclude):
@@ -76,6 +96,7 @@ def _by_name(root: Path, exclude: Collection[Path]) -> dict[str, list[Path]]:
     return named
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first ten of ``names``, and how many there are, for messages."""
     shown = ", ".join(names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else f"{shown} ({len(names)})"

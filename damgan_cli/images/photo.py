@@ -33,6 +33,7 @@ from damgan_cli.images.decode import EXTENSIONS, Decoded, decode, heif_plugin, m
 from damgan_cli.images.encode import MODES, as_image, encode
 from damgan_cli.images.metadata import patch_photoshop, patch_xmp, png_metadata
 from damgan_cli.images.pixels import alpha_pixels, convert_cmyk, display, luma, rgb_pixels, store
+from damgan_cli.paths import STREAM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,13 +204,13 @@ def photo_of(image: Any) -> Photo:
 
 
 def output_format(photo: Photo, path: Path) -> str:
-    """The format that ``path`` is written in: the source's own, or that of another extension.
+    """The format that ``path`` is written in: the source's own, also on stdout, or that of another extension.
 
     Raises ImageFileError for an extension that is not written.
     """
     suffix = path.suffix.lower()
     form = EXTENSIONS.get(suffix)
-    if suffix == photo.path.suffix.lower():
+    if path == STREAM or suffix == photo.path.suffix.lower():
         form = photo.format  # also where the source's extension lies about it
     if form is None:
         raise ImageFileError(

@@ -19,7 +19,7 @@ import numpy as np
 from damgan_cli.errors import DamganError, MaskError
 from damgan_cli.images.decode import out_of_memory
 from damgan_cli.images.files import read_mask, write_atomically, write_png
-from damgan_cli.images.mask_sources import grown
+from damgan_cli.images.mask_sources import grown, resized
 from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
 from damgan_cli.parallel import cores
 
@@ -45,6 +45,8 @@ class Options:
     """How far (px) the hole grows."""
     quality: int | None = None
     """Of JPEG, WebP, AVIF and HEIC, 1-100; None keeps a JPEG's, else 95."""
+    resize_mask: bool = False
+    """Stretch a mask of another size over its photo."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
     output_format(photo, job.output)  # an extension that cannot be written is better known now
     hole = photo.see_through() if job.mask is None else read(job.mask, invert=options.invert)
     rgb = photo.rgb
+    if options.resize_mask:
+        hole = resized(hole, *rgb.shape[:2])
     if rgb.shape[:2] != hole.shape:
         raise MaskError(
             f"The mask is {hole.shape[1]}x{hole.shape[0]}, but its photo {rgb.shape[1]}x{rgb.shape[0]}.",
-            "Both must have the same width and height.",
+            "Both must have the same width and height; --resize-mask makes it so.",
         )
     return _Loaded(job, photo, rgb, grown(hole, options.dilate), time.perf_counter() - start)
 

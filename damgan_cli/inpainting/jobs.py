@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import unicodedata
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
+from damgan_cli.images.decode import most_bytes
 from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
-from damgan_cli.images.pairing import pair_by_relative_path
-from damgan_cli.paths import check_folder_can_be_written, check_name, exists, is_file, is_folder, same
+from damgan_cli.images.pairing import pair_by_relative_path, partners, some
+from damgan_cli.images.received import receive, received
+from damgan_cli.inpainting.record import Record
+from damgan_cli.inpainting.targets import check_no_photos_of_input, check_targets
+from damgan_cli.paths import STREAM, exists, is_file, is_folder, is_stream, same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from damgan_cli.inpainting.record import Settings
 
 ALPHA = "alpha"
 """In place of a mask: the photo's own transparent pixels are the hole."""
@@ -42,7 +52,7 @@ class Job:
     @property
     def done(self) -> bool:
         """Whether all that this job would write is there already."""
-        return all(map(os.path.exists, self.targets))
+        return all(target != STREAM and exists(target) for target in self.targets)
 
 
 @dataclass(frozen=True)
@@ -61,86 +71,192 @@ class Plan:
     All but those for which a folder of masks has a mask."""
     left_out: list[Path]
     """Pictures in INPUT of a kind that is not read."""
+    settings: Settings
+    """What decides how an output looks, by option; for its `record`."""
+
+    @property
+    def targets(self) -> list[Path]:
+        """The files that this command is to write."""
+        return [target for job in self.jobs for target in job.targets if target != STREAM]
 
     @property
     def folders(self) -> set[Path]:
         """Where this command writes, or an earlier run of it has written."""
-        return {target.parent for job in self.jobs + self.skipped for target in job.targets}
+        return {target.parent for target in self.targets} | {
+            target.parent for job in self.skipped for target in job.targets
+        }
 
 
 def plan_jobs(
-    source: Path,
+    sources: Sequence[str | Path],
     mask: str,
     out: str | Path | None = None,
     *,
     attention: Path | None = None,
     overwrite: bool = False,
+    resize_mask: bool = False,
+    settings: Callable[[], Settings] | None = None,
 ) -> Plan:
-    """List what is to be done for ``source`` (a photo or a folder); check all that can be known beforehand.
+    """List what is to be done for ``sources``: a photo, several, or a folder; check all that can be known.
 
     ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. ``out`` is a file or a
-    folder; what ends in a slash is a folder. Raises ImageFileError, PairingError or MaskError, each listing
-    everything of its kind at once.
+    folder; what ends in a slash is a folder. `paths.STREAM` is stdin and stdout. With ``settings`` (asked for
+    once streams are received) outputs that were made with others are refused. Raises ImageFileError,
+    PairingError or MaskError, each listing everything of its kind at once.
     """
-    if not exists(source):
-        raise ImageFileError(f"{source} does not exist.", "INPUT is a photo or a folder of photos.")
+    photos = list(dict.fromkeys(map(Path, sources)))
     mask_path = None if mask == ALPHA else Path(mask)
-    if mask_path is not None and not exists(mask_path):
-        raise ImageFileError(
-            f"The mask {mask_path} does not exist.",
-            "--mask is an image, a folder of images, or the word alpha.",
-        )
     out_path = None if out is None else Path(out)
-    if is_folder(source):
-        jobs, earlier = _folder_jobs(source, mask_path, out_path, attention)
+    _check_inputs(photos, mask_path)
+    record = Record()
+    left_out: list[Path] = []
+    single = len(photos) == 1 and not is_folder(photos[0])
+    if is_folder(photos[0]):
+        jobs, earlier = _folder_jobs(photos[0], mask_path, out_path, attention, record)
         other_places = [path for path in (mask_path, out_path, attention) if path]
-        left_out = list_images(source, other_places, OTHER_IMAGES)
+        left_out = list_images(photos[0], other_places, OTHER_IMAGES)
     else:
         into_folder = str(out).endswith(("/", os.sep))  # which a Path forgets
-        job = _file_job(source, mask_path, out_path, attention, into_folder=into_folder)
-        jobs, earlier, left_out = [job], 0, []
-    _check_targets(jobs)
+        if single and not (mask_path and is_folder(mask_path)):
+            jobs, earlier = [_file_job(photos[0], mask_path, out_path, attention, into_folder=into_folder)], 0
+        else:
+            jobs, earlier = _files_jobs(photos, mask_path, out_path, attention, into_folder=into_folder)
+    check_targets(jobs)
     wanted: list[Job] = []
     skipped: list[Job] = []
     for job in jobs:
         (skipped if job.done and not overwrite else wanted).append(job)
-    single = not is_folder(source)
-    return Plan(_with_sizes(wanted, single=single), skipped, single, earlier, left_out)
+    made_with = settings() if settings else {}
+    if settings:
+        record.check((target for job in skipped for target in job.targets), made_with)
+    sized = _with_sizes(wanted, single=single, resize_mask=resize_mask)
+    return Plan(sized, skipped, single, earlier, left_out, made_with)
+
+
+def mask_settings(mask: str) -> Settings:
+    """The part of an output's settings that the mask is; empty for a folder, whose masks go by name."""
+    path = Path(mask)
+    if mask == ALPHA or is_folder(path):
+        return {"mask": ALPHA} if mask == ALPHA else {}
+    data = received(path)
+    try:
+        digest = hashlib.sha256(path.read_bytes() if data is None else data).hexdigest()
+    except OSError:  # which reading it as an image will tell
+        digest = ""
+    return {"mask": f"{path.name} {digest[:12]}"}
+
+
+def _check_inputs(photos: list[Path], mask: Path | None) -> None:
+    """Raise ImageFileError if one is missing or they do not go together; receive what comes through pipes."""
+    missing = [str(path) for path in photos if path != STREAM and not exists(path)]
+    if missing:
+        verb = "does not exist" if len(missing) == 1 else "do not exist"
+        raise ImageFileError(
+            f"{missing[0] if len(missing) == 1 else some(missing)} {verb}.",
+            "INPUT is a photo, several photos, or a folder of photos.",
+        )
+    if mask is not None and mask != STREAM and not exists(mask):
+        raise ImageFileError(
+            f"The mask {mask} does not exist.",
+            "--mask is an image, a folder of images, or the word alpha.",
+        )
+    folders = [str(path) for path in photos if is_folder(path)]
+    streams = [str(path) for path in photos if is_stream(path)]
+    if len(photos) > 1 and (folders or streams):
+        kind = "a folder" if folders else "a pipe"
+        raise ImageFileError(
+            f"{(folders or streams)[0]} is {kind}, and goes alone.", "Give several photos, or one of these."
+        )
+    if mask is not None and streams and mask in photos:
+        raise ImageFileError(
+            "Photo and mask cannot both come through one pipe.", "Give one of them as a file."
+        )
+    for path in (*photos, *([mask] if mask is not None else [])):
+        receive(path, most_bytes())
 
 
 def _file_job(
     photo: Path, mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
 ) -> Job:
-    if mask is not None and is_folder(mask):
-        raise PairingError(f"INPUT is one photo, but the mask {mask} is a folder.", "Give the mask's file.")
-    if out is None:
-        output = photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}")
-    elif into_folder or is_folder(out) or not out.suffix:
-        output = out / photo.name
-    elif out.suffix.lower() in EXTENSIONS:
-        output = out
-    else:
-        raise ImageFileError(
-            f"Cannot write {out}: {out.suffix} is no known image format.",
-            f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder: {out}/",
-        )
+    fakeness = attention / f"{'stdin' if photo == STREAM else photo.stem}.png" if attention else None
+    output = _file_output(photo, out, into_folder=into_folder)
     for path, what in ((photo, "INPUT"), (mask, "the mask")):
-        if path is not None and same(output, path):
+        if path is not None and output != STREAM and same(output, path):
             raise ImageFileError(
                 f"The output {output} is {what} itself.", "Choose another place with -o OUT."
             )
-    fakeness = attention / f"{photo.stem}.png" if attention else None
     if fakeness and any(same(fakeness, path) for path in (photo, output, *([mask] if mask else []))):
         raise ImageFileError(
             f"The attention map {fakeness} would replace another file.", "Choose another folder."
         )
-    return Job(photo.name, photo, mask, output, fakeness)
+    return Job("stdin" if photo == STREAM else photo.name, photo, mask, output, fakeness)
+
+
+def _file_output(photo: Path, out: Path | None, *, into_folder: bool) -> Path:
+    if out == STREAM or (out is None and is_stream(photo)):
+        return STREAM
+    if out is None:
+        return photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}")
+    if into_folder or is_folder(out) or not out.suffix:
+        if is_stream(photo):
+            raise ImageFileError(
+                f"{out} is a folder, but the photo comes through a pipe and has no name.",
+                f"Give one: -o {out / 'photo.png'}",
+            )
+        return out / photo.name
+    if out.suffix.lower() in EXTENSIONS:
+        return out
+    raise ImageFileError(
+        f"Cannot write {out}: {out.suffix} is no known image format.",
+        f"Use one of {', '.join(sorted(EXTENSIONS))}, or a folder: {out}/",
+    )
+
+
+def _files_jobs(
+    photos: list[Path], mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
+) -> tuple[list[Job], int]:
+    """Several photos by name, or one with a folder of masks.
+
+    In that folder, in OUT and among the attention maps each is found under its path relative to the folder
+    that holds all of the photos.
+    """
+    if out == STREAM:
+        raise ImageFileError("Only one result fits on stdout.", "Give a folder with -o OUT.")
+    if out is not None and not into_folder and not is_folder(out) and out.suffix.lower() in EXTENSIONS:
+        if len(photos) > 1:
+            raise ImageFileError(
+                f"{len(photos)} photos do not fit into the one file {out}.", f"Give a folder: -o {out}/"
+            )
+        lone = out
+    else:
+        lone = None
+    results = {path for path in photos if len(photos) > 1 and _is_earlier_result(path)}
+    photos = [path for path in photos if path not in results]
+    root = Path(os.path.commonpath([path.parent.absolute() for path in photos]))
+    places = [path.absolute().relative_to(root) for path in photos]
+    names = [place.with_suffix("").as_posix() for place in places]
+    exclude = [path for path in (out, attention) if path]
+    masks: Sequence[Path | None] = [mask] * len(photos)
+    if mask is not None and is_folder(mask):
+        masks = partners(names, mask, "photos", "masks", exclude=exclude)
+    jobs = []
+    for photo, place, its_mask in zip(photos, places, masks, strict=True):
+        if its_mask is not None and same(photo, its_mask):
+            raise PairingError(
+                f"The mask of {photo} would be the photo itself.", "Keep masks in a folder of their own."
+            )
+        output = lone or (
+            photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}") if out is None else out / place
+        )
+        fakeness = attention / place.with_suffix(".png") if attention else None
+        jobs.append(Job(place.as_posix(), photo, its_mask, output, fakeness))
+    return jobs, len(results)
 
 
 def _folder_jobs(
-    source: Path, mask: Path | None, out: Path | None, attention: Path | None
+    source: Path, mask: Path | None, out: Path | None, attention: Path | None, record: Record
 ) -> tuple[list[Job], int]:
-    if out is None:
+    if out is None or out == STREAM:
         raise ImageFileError(f"{source} is a folder, so results need a folder too.", "Give one with -o OUT.")
     roles = {"INPUT": source, "OUT": out, "the mask": mask, "the folder of attention maps": attention}
     folders = [(role, path) for role, path in roles.items() if path is not None]
@@ -148,6 +264,9 @@ def _folder_jobs(
         for other, taken in folders[:i]:
             if same(path, taken):
                 raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
+    for role, path in folders:
+        if role not in {"INPUT", "the mask"}:
+            check_no_photos_of_input(path, role, source, record)
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
     listed = list_images(source, exclude)
     results = {path for path in listed if _is_earlier_result(path)}
@@ -181,71 +300,11 @@ def _is_earlier_result(path: Path) -> bool:
     )
 
 
-def _check_targets(jobs: list[Job]) -> None:
-    """Find out before hours of work that results have nowhere to go, or would replace what is needed.
+def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job]:
+    """Add the photos' sizes; raise MaskError listing all masks of another size than their photo.
 
-    Folders are looked at once each: there may be thousands of files in them.
+    With one mask for several photos, those of another size fail by themselves, unless that is all of them.
     """
-    real: dict[Path, Path] = {}
-
-    def true_place(path: Path) -> Path:  # through symbolic links: OUT may hold a link that leads into INPUT
-        if path.parent not in real:
-            real[path.parent] = Path(os.path.realpath(path.parent))
-        return real[path.parent] / path.name
-
-    inputs = {true_place(path) for job in jobs for path in (job.photo, job.mask) if path is not None}
-    inputs |= {Path(os.path.realpath(path)) for path in inputs if os.path.islink(path)}  # noqa: PTH114
-    places: dict[str, list[Path]] = {}
-    folders: dict[Path, Path] = {}
-    existing: dict[Path, Path] = {}
-    for target in (target for job in jobs for target in job.targets):
-        place = true_place(target)
-        if place.parent not in folders:
-            existing[place.parent] = check_folder_can_be_written(target.parent, target)
-            folders[place.parent] = target
-        if place in inputs:
-            raise ImageFileError(
-                f"The output {target} is one of the photos or masks itself.",
-                "Choose another place with -o OUT.",
-            )
-        check_name(existing[place.parent], target)
-        if is_folder(target):
-            raise ImageFileError(f"Cannot write {target}: it is a folder.", "Choose another output place.")
-        places.setdefault(_folded(place), []).append(place)
-    for folder, target in folders.items():
-        for path in (folder, *folder.parents):
-            if any(_one_file([path, file]) for file in places.get(_folded(path), [])):
-                raise ImageFileError(
-                    f"Cannot write {target}: {path} is to be a file, an output itself.",
-                    "Choose another output place.",
-                )
-    clashes = [paths for paths in places.values() if len(paths) > 1 and _one_file(paths)]
-    if clashes:
-        listed = "; ".join(" and ".join(map(str, paths)) for paths in clashes[:_SHOWN])
-        raise PairingError(
-            f"Several photos would be written to one file ({len(clashes)}): {listed}.",
-            "Rename them, or choose an output folder whose file system tells capitals from small letters.",
-        )
-
-
-def _folded(path: Path) -> str:
-    """Equal for all paths that may mean the same file on some file system."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
-
-
-def _one_file(paths: list[Path]) -> bool:
-    """Whether paths that differ at most in capitals mean one file where they lie."""
-    if len(set(paths)) < len(paths):
-        return True
-    for folder in paths[0].parents:
-        other = folder.with_name(folder.name.swapcase())
-        if other != folder and exists(folder):
-            return exists(other) and same(folder, other)
-    return False
-
-
-def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:
-    """Add the photos' sizes; raise MaskError listing all masks of another size than their photo."""
     sizes: dict[Path, tuple[int, int] | None] = {}
 
     def size(path: Path, *, exact: bool = False) -> tuple[int, int] | None:
@@ -258,7 +317,8 @@ def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:
                 sizes[path] = None
         return sizes[path]
 
-    if not single and len({job.mask for job in jobs}) == 1 and jobs[0].mask is not None:
+    one_for_all = len(jobs) > 1 and len({job.mask for job in jobs}) == 1
+    if not single and jobs and jobs[0].mask is not None and len({job.mask for job in jobs}) == 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again when it is used
             read_mask(jobs[0].mask)  # the one mask for all must be readable
@@ -269,13 +329,13 @@ def _with_sizes(jobs: list[Job], *, single: bool) -> list[Job]:
             mask = size(job.mask, exact=exact) if job.mask else photo
             if photo == mask:
                 break
-        if photo and mask and photo != mask:
+        if photo and mask and photo != mask and not resize_mask:
             unfit.append(f"{job.name}: photo {photo[0]}x{photo[1]}, mask {mask[0]}x{mask[1]}")
         sized.append(replace(job, size=photo))
-    if unfit:
+    if unfit and not (one_for_all and len(unfit) < len(jobs)):
         more = f"; and {len(unfit) - _SHOWN} more" if len(unfit) > _SHOWN else ""
         raise MaskError(
             "Mask and photo differ in size: " + "; ".join(unfit[:_SHOWN]) + more + ".",
-            "Each mask must have its photo's width and height (as displayed).",
+            "Each mask must have its photo's width and height (as displayed); --resize-mask makes it so.",
         )
     return sized

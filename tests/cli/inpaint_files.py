@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from damgan_cli.inpainting.record import RECORD
 from tests.images.photo_kinds import HEIGHT, WIDTH
 
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
@@ -25,7 +26,8 @@ def pixels(path):
 
 
 def files(root):
-    return sorted(path.relative_to(root).as_posix() for path in Path(root).rglob("*") if path.is_file())
+    paths = (path.relative_to(root) for path in Path(root).rglob("*") if path.is_file())
+    return sorted(path.as_posix() for path in paths if path.name != RECORD)
 
 
 def one_error(result, *words):

@@ -31,7 +31,7 @@ def test_bad_mask_files(inpaint, photo, tmp_path):
     one_error(inpaint("photo.png", "--mask", "empty.png"), "empty.png is empty")
     one_error(inpaint("photo.png", "--mask", "text.png"), "text.png is not an image")
     one_error(inpaint("photo.png", "--mask", "small.png"), f"photo {WIDTH}x{HEIGHT}, mask {WIDTH}x10")
-    one_error(inpaint("photo.png", "--mask", "."), "is a folder")
+    one_error(inpaint("photo.png", "--mask", "."), "would be the photo itself")
 
 
 def test_masks_of_several_pages_and_of_pixels_that_are_not_read(inpaint, photo, tree):
