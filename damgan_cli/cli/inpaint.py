@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import ExitCode, MaskError
+from damgan_cli.errors import ExitCode, ImageFileError, MaskError
 from damgan_cli.paths import STREAM, is_stream
 from damgan_cli.weights import DEFAULT_WEIGHTS, fingerprint
 
@@ -229,7 +229,10 @@ def inpaint(
         world.leave()
     if replaced:
         done = {target for result in results if result.error is None for target in result.job.targets}
-        record.end([path for path in replaced if path in done], plan.settings)
+        try:
+            record.end([path for path in replaced if path in done], plan.settings)
+        except ImageFileError as problem:  # the photos are there; the next run will ask for --overwrite
+            console.warn(str(problem))
     seconds = time.perf_counter() - start
     counts = Counter(result.status for result in results)
     counts["skipped"] = len(plan.skipped)

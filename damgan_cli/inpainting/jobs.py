@@ -230,9 +230,15 @@ def _files_jobs(
         lone = out
     else:
         lone = None
-    results = {path for path in photos if len(photos) > 1 and _is_earlier_result(path)}
+    named = set(photos)
+    results = {path for path in photos if _original(path) in named}
     photos = [path for path in photos if path not in results]
-    root = Path(os.path.commonpath([path.parent.absolute() for path in photos]))
+    try:
+        root = Path(os.path.commonpath([path.parent.absolute() for path in photos]))
+    except ValueError:
+        raise PairingError(
+            "The photos lie on different drives.", "Give those of one drive at a time."
+        ) from None
     places = [path.absolute().relative_to(root) for path in photos]
     names = [place.with_suffix("").as_posix() for place in places]
     exclude = [path for path in (out, attention) if path]
@@ -269,7 +275,7 @@ def _folder_jobs(
             check_no_photos_of_input(path, role, source, record)
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
     listed = list_images(source, exclude)
-    results = {path for path in listed if _is_earlier_result(path)}
+    results = {path for path in listed if (original := _original(path)) and is_file(original)}
     photos: list[tuple[Path, Path | None]]
     if mask is not None and is_folder(mask):
         pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude, optional=results)
@@ -294,10 +300,11 @@ def _folder_jobs(
     return jobs, earlier
 
 
-def _is_earlier_result(path: Path) -> bool:
-    return path.stem.endswith(RESULT_MARK) and is_file(
-        path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix)
-    )
+def _original(path: Path) -> Path | None:
+    """The photo that ``path`` would be a result of by its name, as ``x.png`` of ``x.inpainted.png``."""
+    if not path.stem.endswith(RESULT_MARK):
+        return None
+    return path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix)
 
 
 def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job]:

@@ -113,7 +113,19 @@ def test_a_record_that_cannot_be_written(tmp_path):
         Record().begin([tmp_path / "x.png"], {"dilate": 1})
 
 
-# ------------------------------------------------------------------------------------------ item 10
+def test_results_are_reported_though_the_record_cannot_be_closed(inpaint, tree, monkeypatch):
+    def full(*_):
+        raise ImageFileError("Cannot write out/.damgan.jsonl (No space left on device).")
+
+    assert inpaint(*FOLDERS).code == 0
+    monkeypatch.setattr(Record, "end", full)
+    result = inpaint(*FOLDERS, "--dilate", 6, "--overwrite", "--json")
+    assert result.code == 0
+    assert "No space left" in result.err
+    assert json.loads(result.out)["counts"]["filled"] == 3
+
+
+# ------------------------------------------------------------------------------------------ photos in OUT
 def test_a_folder_of_photos_in_input_is_no_place_for_results(inpaint, tree, mask):
     for arguments in (("-o", "photos/sub"), ("-o", "out", "--attention", "photos/sub/deep")):
         for overwrite in ((), ("--overwrite",)):

@@ -31,6 +31,9 @@ def test_several_photos_with_one_mask(inpaint, tree, mask):
     result = inpaint(*sorted(Path("photos").glob("*.png")), "--mask", "mask.png", "-o", "out")
     assert "1 earlier results" in result.err
     assert files("out") == ["a.png"]
+    again = ("photos/a.inpainted.png", "photos/sub/b.inpainted.png")  # named without their originals: meant
+    assert inpaint(*again, "--mask", "mask.png").code == 0
+    assert Path("photos/a.inpainted.inpainted.png").is_file()
 
 
 def test_several_photos_with_a_folder_of_masks(inpaint, tree):
