@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError
+from damgan_cli.images.atomic import sync_folder
 from damgan_cli.paths import exists, is_file, is_folder
 from damgan_cli.weights_format import (
     ARCHITECTURE,
@@ -227,12 +228,17 @@ def save_weights(folder: Path, generator: Generator, info: dict[str, Any], card:
     outdated = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
         temporary.mkdir(parents=True)
-        (temporary / TENSOR_FILE).write_bytes(data)
-        (temporary / CONFIG_FILE).write_bytes(json_bytes(config))
-        (temporary / CARD_FILE).write_text(card, encoding="utf-8")
+        parts = {TENSOR_FILE: data, CONFIG_FILE: json_bytes(config), CARD_FILE: card.encode()}
+        for name, part in parts.items():
+            with (temporary / name).open("wb") as file:
+                file.write(part)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(temporary)
         if folder.exists():  # moved aside, so that one of the two is whole at every moment
             folder.rename(outdated)
         temporary.rename(folder)
+        sync_folder(folder.parent)
     except OSError as problem:
         raise WeightsError(
             f"Cannot write weights to {folder}: {problem.strerror}.", "Choose another folder."

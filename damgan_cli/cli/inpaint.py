@@ -128,6 +128,14 @@ def inpaint(
             show_default=False,
         ),
     ] = None,
+    sync: Annotated[
+        bool,
+        typer.Option(
+            "--sync",
+            help="In a folder, wait for the disk after each file, so that a crash of the machine damages and "
+            "loses none. One photo is always waited for.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
@@ -203,7 +211,7 @@ def inpaint(
 
     if world.first:  # the others do not write before it has loaded the model
         remove_strays(plan.folders)
-    options = Options(invert_mask, dilate, quality, resize_mask)
+    options = Options(invert_mask, dilate, quality, resize_mask, sync or plan.single)
     record, replaced = Record(), []
     results: list[Result] = []
     model = _NO_MODEL

@@ -81,6 +81,15 @@ def mask(
             help="Difference per 8-bit channel that from-color and from-diff overlook; JPEG needs about 24.",
         ),
     ] = 0,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            "--region",
+            metavar="WxH+X+Y",
+            help="Where from-color, from-alpha and from-diff look: width, height, left and top in pixels.",
+            show_default="everywhere",
+        ),
+    ] = None,
     dilate: Annotated[
         int | None,
         typer.Option(
@@ -88,7 +97,11 @@ def mask(
         ),
     ] = None,
     invert_mask: Annotated[
-        bool, typer.Option("--invert-mask", help="Black is the hole in the masks of expand, contract.")
+        bool,
+        typer.Option(
+            "--invert-mask",
+            help="Black is the hole in the masks of expand, contract; mark the other part in from-alpha.",
+        ),
     ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed makes the same masks.")] = 0,
     preview: Annotated[
@@ -139,7 +152,7 @@ def mask(
     \b
     [bold]Kinds made from files[/] (a file or a folder each)
       from-color PHOTOS       where photos have --color
-      from-alpha PHOTOS       where photos are not fully opaque
+      from-alpha PHOTOS       where photos are not fully opaque; the paint of a layer
       from-diff BEFORE AFTER  where two photos differ
       expand MASKS            masks grown by --dilate pixels
       contract MASKS          masks shrunk by --dilate pixels
@@ -162,12 +175,12 @@ def mask(
             if given is not None:
                 raise MaskError(f"{option} does not go with {kinds[0]}.", "Its masks are as the files are.")
         jobs = jobs_from(kinds[0], kinds[1:], out, single)
-        options = _source_options(kinds[0], color, tolerance, dilate, invert_mask)
+        options = _source_options(kinds[0], color, tolerance, dilate, invert_mask, region)
         settings = Settings(source_options=options)
     else:
         for option, unfit in {
             "--color": color is not None, "--tolerance": tolerance > 0, "--dilate": dilate is not None,
-            "--invert-mask": invert_mask,
+            "--invert-mask": invert_mask, "--region": region is not None,
         }.items():  # fmt: skip
             if unfit:
                 raise MaskError(f"{option} is for masks made from files.", "See the kinds in --help.")
@@ -270,6 +283,16 @@ def _parse_range(option: str, text: str, what: str, least: int, most: int) -> tu
     return low, high
 
 
+def _parse_region(text: str) -> tuple[int, int, int, int]:
+    match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})\+(\d{1,9})\+(\d{1,9})", text.strip())
+    width, height, left, top = map(int, match.groups()) if match else (0, 0, 0, 0)
+    if width < 1 or height < 1:
+        raise MaskError(
+            f"--region {text} is no region.", "Give width, height, left and top in pixels, as 200x100+30+40."
+        )
+    return width, height, left, top
+
+
 def _parse_color(text: str) -> tuple[int, int, int]:
     from PIL import ImageColor
 
@@ -283,17 +306,20 @@ def _parse_color(text: str) -> tuple[int, int, int]:
 
 
 def _source_options(
-    kind: str, color: str | None, tolerance: int, dilate: int | None, invert: bool
+    kind: str, color: str | None, tolerance: int, dilate: int | None, invert: bool, region: str | None
 ) -> dict[str, object]:
     if (color is None) == (kind == "from-color"):
         raise MaskError(f"{kind} {'needs' if color is None else 'takes no'} --color.")
     if dilate is None and kind in {"expand", "contract"}:
         raise MaskError(f"{kind} needs --dilate PX.", f"Say by how many pixels to {kind}.")
-    if invert and kind not in {"expand", "contract"}:
-        raise MaskError(f"--invert-mask does not go with {kind}.", "It is for masks that are read.")
+    if region is not None and kind in {"expand", "contract"}:
+        raise MaskError(f"--region does not go with {kind}.", "It is for masks made from photos.")
+    if invert and kind not in {"expand", "contract", "from-alpha"}:
+        raise MaskError(f"--invert-mask does not go with {kind}.", "It is for from-alpha, expand, contract.")
     return {
         "color": _parse_color(color) if color else (0, 0, 0),
         "tolerance": tolerance,
         "dilate": dilate or 0,
         "invert": invert,
+        "region": _parse_region(region) if region is not None else None,
     }

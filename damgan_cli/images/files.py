@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from damgan_cli.errors import ImageFileError
+from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.images.atomic import write_atomically
 from damgan_cli.images.decode import (
     EXTENSIONS,
@@ -45,6 +45,11 @@ __all__ = [
     "write_atomically",
     "write_png",
 ]
+
+
+_BLACK = 64  # luminance below which a visible pixel of a mask is meant to be black
+_COLOUR = 64  # difference of channels from which it is meant to be coloured
+_NEARLY_ALL = 0.99
 
 
 class MaskWarning(UserWarning):
@@ -126,9 +131,11 @@ def refuse_narrow(path: Path, photo: NDArray[np.uint8], short: int) -> None:
 def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
     """Read a mask of any image mode: (H, W) bool, True (white, > 127) = hole, upright.
 
-    Colours count by luminance, transparent pixels as black. A mask with other values than 0 and 255 (a JPEG,
-    or labels 0 and 1) is thresholded and draws one MaskWarning. Raises ImageFileError, also if
-    it has several pages.
+    Colours count by luminance. A mask of which parts are transparent is a paint layer: what is opaque
+    (> 127) is hole, unless it is black and white in itself; then transparent pixels count as black. A mask
+    with other values than 0 and 255 (a JPEG, or labels 0 and 1) is thresholded and draws one MaskWarning.
+    Raises ImageFileError, also if it has several pages, and MaskError if paint gives no hole: paint that is
+    too faint, or of a colour that is too dark.
     """
     path = Path(path)
     decoded = decode(path, "such a mask cannot be read")
@@ -144,7 +151,7 @@ def read_mask(path: Path, *, invert: bool = False) -> NDArray[np.bool_]:
 def hole_of(mask: Any) -> NDArray[np.bool_]:
     """`read_mask` for a mask at hand: a PIL image, or an array (H, W[, C]) of bool or uint8.
 
-    Raises ImageFileError for anything else.
+    Raises ImageFileError for anything else, and MaskError as there.
     """
     if isinstance(mask, np.ndarray):
         if mask.dtype not in {np.dtype(bool), np.dtype(np.uint8)} or mask.ndim not in {2, 3}:
@@ -163,23 +170,67 @@ def hole_of(mask: Any) -> NDArray[np.bool_]:
 
 
 def _hole(decoded: Decoded, path: Path) -> NDArray[np.bool_]:
-    gray = luma(rgb_pixels(decoded, path))
+    rgb = rgb_pixels(decoded, path)
+    level, value = luma(rgb), "brightest value"
     alpha = alpha_pixels(decoded)
-    if alpha is not None:
-        gray = (gray.astype(np.uint16) * alpha // 255).astype(np.uint8)
-    between = int(np.count_nonzero((gray > 0) & (gray < 255)))
+    if alpha is not None and _is_paint(level, rgb, alpha > 127):
+        if level[alpha > 127].max() < _BLACK:
+            warnings.warn(
+                f"the mask {path} is black on transparent: what is black is taken as hole",
+                MaskWarning,
+                stacklevel=3,
+            )
+        level, value = alpha, "highest opacity"
+    elif alpha is not None:
+        level = (level.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    hole = level > 127
+    if not hole.any():
+        _refuse_lost_paint(rgb, alpha, path)
+    between = int(np.count_nonzero((level > 0) & (level < 255)))
     if between:
         warnings.warn(
-            f"the mask {path} is not black and white only ({between / gray.size:.1%} of it lies between, "
-            f"its brightest value is {int(gray.max())}): values above 127 are taken as hole",
+            f"the mask {path} is not black and white only ({between / level.size:.1%} of it lies between, "
+            f"its {value} is {int(level.max())}): values above 127 are taken as hole",
             MaskWarning,
             stacklevel=3,
         )
-    return display(gray > 127, decoded.orientation)
+    return display(hole, decoded.orientation)
 
 
-def write_png(path: Path, array: NDArray[np.generic]) -> None:
-    """Write a mask, sheet or attention map as PNG, atomically.
+def _is_paint(gray: NDArray[np.uint8], rgb: NDArray[np.uint8], visible: NDArray[np.bool_]) -> bool:
+    """Whether parts are visible (H, W) and parts are not, and their colours do not tell white from black."""
+    if visible.all() or not visible.any():
+        return False
+    shown = gray[visible]
+    black_and_white = shown.min() < _BLACK and shown.max() > 127
+    return not (black_and_white and np.mean(_chroma(rgb)[visible] < _COLOUR) > _NEARLY_ALL)
+
+
+def _refuse_lost_paint(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, path: Path) -> None:
+    """Raise MaskError for a mask without a hole if something is painted there nevertheless."""
+    if alpha is not None and not (alpha > 127).all():
+        seen = rgb[alpha > 0]
+        if seen.size and (alpha.min() < alpha.max() or seen.max() > 127):
+            raise MaskError(
+                f"The mask {path} marks no hole: no paint in it is opaque enough (the highest opacity is "
+                f"{alpha.max() / 255:.0%}, more than half is needed).",
+                "Paint the hole opaquely, or in white on black.",
+            )
+    elif (_chroma(rgb) >= _COLOUR).any():
+        raise MaskError(
+            f"The mask {path} marks no hole: all its colours are too dark to count as white.",
+            "Paint the hole white, or on a transparent layer; or make a mask of it with "
+            "`damgan mask from-color --color COLOUR`.",
+        )
+
+
+def _chroma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (H, W): 0 where gray, up to 255."""
+    return np.asarray(rgb.max(axis=2) - rgb.min(axis=2))
+
+
+def write_png(path: Path, array: NDArray[np.generic], *, sync: bool = False) -> None:
+    """Write a mask, sheet or attention map as PNG, by `write_atomically`.
 
     ``array`` is (H, W) or (H, W, 3) uint8, or (H, W) bool, written as 0 / 255.
     Raises ImageFileError.
@@ -189,4 +240,4 @@ def write_png(path: Path, array: NDArray[np.generic]) -> None:
         raise TypeError(f"write_png takes uint8 or bool pixels, not {pixels.dtype}")
     buffer = BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), sync=sync)

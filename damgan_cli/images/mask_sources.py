@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from damgan_cli.errors import ImageFileError
-from damgan_cli.images.files import read_mask, read_rgb
+from damgan_cli.errors import ImageFileError, MaskError
+from damgan_cli.images.files import MaskWarning, read_mask, read_rgb
 from damgan_cli.images.photo import read_photo
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     Hole = NDArray[np.bool_]
 
+_CHANGED = 0.5  # share of pixels from which two photos may not be the same one before and after
+_ANOTHER = 0.95
+
 SOURCE_KINDS: dict[str, str] = {
     "from-color PHOTOS": "where photos have the --color that an object was painted over with",
-    "from-alpha PHOTOS": "where photos are not fully opaque",
+    "from-alpha PHOTOS": "where photos are not fully opaque; of paint layers, the paint",
     "from-diff BEFORE AFTER": "where two photos differ",
     "expand MASKS": "masks grown by --dilate pixels",
     "contract MASKS": "masks shrunk by --dilate pixels",
@@ -36,18 +40,21 @@ def hole_from(
     tolerance: int = 0,
     dilate: int = 0,
     invert: bool = False,
+    region: tuple[int, int, int, int] | None = None,
 ) -> Hole:
     """Make one mask, (H, W) bool, True in the hole, from one file, or two for ``from-diff``.
 
     ``kind`` is the first word of a key of ``SOURCE_KINDS``. ``tolerance`` (0-255) is the largest difference
     of any 8-bit RGB channel that still counts as the ``color`` or as equal. ``dilate`` >= 0 grows the hole by
-    so many pixels, in ``contract`` shrinks it; ``invert`` reads masks with a black hole. Raises
-    ImageFileError, or MaskError from a photo without transparency.
+    so many pixels, in ``contract`` shrinks it; ``invert`` reads masks with a black hole, and marks the other
+    part in ``from-alpha``. ``region`` (width, height, left, top, in px) limits what is looked for. Raises
+    ImageFileError, and MaskError from a photo without transparency, for a region outside of the photo, and
+    for two photos that differ everywhere. If they differ in more than half of it, that is a MaskWarning.
     """
     if kind == "from-color":
         hole = _largest_difference(read_rgb(sources[0]), np.array(color, np.uint8)) <= tolerance
     elif kind == "from-alpha":
-        hole = read_photo(sources[0]).see_through()
+        hole = np.not_equal(_transparent(sources[0]), invert)
     elif kind == "from-diff":
         before, after = (read_rgb(path) for path in sources)
         if before.shape != after.shape:
@@ -56,9 +63,52 @@ def hole_from(
                 f"{sources[0]} is {sizes[0]} but {sources[1]} is {sizes[1]}.", "Compare photos of equal size."
             )
         hole = _largest_difference(before, after) > tolerance
+        _doubt_difference(hole.mean(), sources, tolerance)
     else:
         hole = read_mask(sources[0], invert=invert)
+    if region is not None:
+        hole = hole & _inside(region, hole.shape, sources[0])
     return ~grown(~hole, dilate) if kind == "contract" else grown(hole, dilate)
+
+
+def _doubt_difference(share: float, sources: tuple[Path, ...], tolerance: int) -> None:
+    """Say so where two photos are not the same one before and after a change."""
+    if share <= _CHANGED:
+        return
+    message = f"{sources[0]} and {sources[1]} differ in {share:.1%} of their pixels by more than {tolerance}"
+    hint = "Are they the same photo? What JPEG has changed is overlooked with --tolerance 24."
+    if share > _ANOTHER:
+        raise MaskError(f"{message}.", hint)
+    warnings.warn(f"{message}. {hint}", MaskWarning, stacklevel=3)
+
+
+def _inside(region: tuple[int, int, int, int], shape: tuple[int, ...], path: Path) -> Hole:
+    width, height, left, top = region
+    inside = np.zeros(shape, bool)
+    inside[top : top + height, left : left + width] = True
+    if not inside.any():
+        raise MaskError(
+            f"The region {width}x{height}+{left}+{top} lies outside of {path} ({shape[1]}x{shape[0]}).",
+            "Give width, height, left and top in pixels: --region 200x100+30+40.",
+        )
+    return inside
+
+
+def _transparent(path: Path) -> Hole:
+    """What is not opaque in a photo; but of a paint layer, which is no photo, what is painted."""
+    photo = read_photo(path)
+    hole = photo.see_through()
+    if not photo.is_paint():
+        return hole
+    warnings.warn(
+        f"{path} is a paint layer (few colours, mostly transparent): its paint is marked; "
+        "--invert-mask marks the rest",
+        MaskWarning,
+        stacklevel=3,
+    )
+    alpha = photo.alpha
+    assert alpha is not None  # noqa: S101  # or see_through() had raised
+    return np.greater(alpha, 127)
 
 
 def grown(hole: Hole, pixels: int) -> Hole:

@@ -29,7 +29,11 @@ _MAX_STROKES = 2000
 
 
 def hole_pixels(pixels: int, ratio: tuple[float, float], rng: np.random.Generator) -> int:
-    """Draw how many of ``pixels`` pixels (or lines of pixels) become hole."""
+    """Draw how many of ``pixels`` pixels (or lines of pixels) become hole.
+
+    Where no whole number of them lies within ``ratio``, it is the nearest. Raises MaskError for an impossible
+    ratio, and for one so low that this is none at all.
+    """
     low, high = ratio
     if not 0 <= low <= high <= 1:
         raise MaskError(
@@ -39,10 +43,12 @@ def hole_pixels(pixels: int, ratio: tuple[float, float], rng: np.random.Generato
     least = max(1, math.ceil(low * pixels - 1e-6))
     most = math.floor(high * pixels + 1e-6)
     if least > most:
-        raise MaskError(
-            f"No whole number of {pixels} pixels makes a hole ratio between {low:g} and {high:g}.",
-            "Widen the ratio or make the mask larger.",
-        )
+        least = most = round((low + high) / 2 * pixels)
+        if not most:
+            raise MaskError(
+                f"A hole ratio of {low:g} to {high:g} is less than one of {pixels} pixels.",
+                "Ask for a higher ratio or make the mask larger.",
+            )
     return min(most, max(least, round((low + (high - low) * rng.random()) * pixels)))
 
 

@@ -62,6 +62,7 @@ FIXED_KINDS = ("center", "half")
 """Kinds whose hole ratio cannot be chosen."""
 
 _OUTPAINT_RATIO = (0.1, 0.5)
+_FRAME_MISS = 0.02  # of the ratio, by which the nearest whole line may miss it
 _QUARTER_TURNS = {"top": 0, "right": 1, "bottom": 2, "left": 3}
 
 
@@ -93,8 +94,9 @@ def make_mask(
 
     ``kind`` is a name in ``MASK_KINDS``; ``height`` and ``width`` are >= 1 px. ``ratio`` is the (lowest,
     highest) hole fraction, within [0, 1]: the fraction is drawn uniformly between the two and met to the
-    pixel (strokes are added until it is reached, the last is cut; ``outpaint`` goes by whole lines), with
-    at least one hole pixel. Without it each kind follows its own distribution. ``boxes`` is for ``box``.
+    pixel (strokes are added until it is reached, the last is cut), in ``outpaint`` to the line, with at
+    least one hole pixel; where no whole pixel or line lies between the limits, the nearest is taken. Without
+    it each kind follows its own distribution. ``boxes`` is for ``box``.
 
     Returns (height, width) uint8, 0 known and 255 hole. Raises MaskError for an unknown kind, an impossible
     size or ratio, and one of ``FIXED_KINDS`` with a ratio.
@@ -186,13 +188,14 @@ def _frame(height: int, width: int, rng: np.random.Generator, ratio: tuple[float
     around = np.arange(1, (min(height, width) + 1) // 2 + 1)
     pixels = height * width - np.maximum(0, height - 2 * around) * np.maximum(0, width - 2 * around)
     low, high = (limit * height * width for limit in ratio)
-    fitting = np.flatnonzero((pixels >= low - 1e-6) & (pixels <= high + 1e-6))
-    if not fitting.size:
+    outside = np.maximum(0, np.maximum(low - pixels, pixels - high) - 1e-6)  # of the limits, in pixels
+    best = np.lexsort((np.abs(pixels - target), outside))[0]
+    if outside[best] > _FRAME_MISS * height * width:
         raise MaskError(
             f"No frame around {width}x{height} pixels makes a hole ratio of {ratio[0]:g} to {ratio[1]:g}.",
             "Widen the ratio or make the mask larger.",
         )
-    thick = int(around[fitting[np.abs(pixels[fitting] - target).argmin()]])
+    thick = int(around[best])
     mask = np.full((height, width), HOLE, np.uint8)
     mask[thick : height - thick, thick : width - thick] = 0
     return mask

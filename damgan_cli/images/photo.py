@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _KEPT = ("icc_profile", "dpi", "xmp", "comment", "chroma", "nclx_profile", "colormap")
 _FILLABLE = {mode for modes in MODES.values() for mode in modes}
+_PAINT_COLOURS = 8  # what a photo shows has many more
 _BAND = 512  # rows of a hole that are filled at once
 
 
@@ -81,6 +82,14 @@ class Photo:
                 "Give a mask image with --mask FILE.",
             )
         return alpha < 255
+
+    def is_paint(self) -> bool:
+        """Whether this is no photo but a layer with paint: few colours, and more than half transparent."""
+        alpha = self.alpha
+        if alpha is None or 2 * np.count_nonzero(alpha > 127) > alpha.size:
+            return False
+        solid = self.rgb[alpha == max(1, alpha.max())].astype(np.uint32)  # soft edges may round their colours
+        return 0 < len(np.unique(solid @ np.array([65536, 256, 1], np.uint32))) <= _PAINT_COLOURS
 
     def filled(self, fill: NDArray[np.uint8], hole: NDArray[np.bool_], *, opaque: bool = False) -> Photo:
         """Replace the pixels where ``hole`` (H, W) by ``fill`` (H, W, 3) uint8 RGB, both upright.
@@ -225,8 +234,8 @@ def output_format(photo: Photo, path: Path) -> str:
     return form
 
 
-def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
-    """Write ``photo`` with its metadata to ``path``, atomically, in the format of `output_format`.
+def write_photo(photo: Photo, path: Path, quality: int | None = None, *, sync: bool = True) -> None:
+    """Write ``photo`` with its metadata to ``path`` by `write_atomically`, in the format of `output_format`.
 
     A JPEG from a JPEG is coded with the source's own quantisation tables and chroma subsampling, so that
     values away from the hole change little or not at all; any other at quality 95 without subsampling. WebP
@@ -241,7 +250,7 @@ def write_photo(photo: Photo, path: Path, quality: int | None = None) -> None:
             data = encode(photo, form, path, quality)
     except (OSError, ValueError, RuntimeError, struct.error, ArithmeticError) as problem:
         raise ImageFileError(f"Cannot encode {path} as {form} ({problem}).") from problem
-    write_atomically(path, data)
+    write_atomically(path, data, sync=sync)
 
 
 # ------------------------------------------------------------------------------------------ filling

@@ -47,6 +47,8 @@ class Options:
     """Of JPEG, WebP, AVIF and HEIC, 1-100; None keeps a JPEG's, else 95."""
     resize_mask: bool = False
     """Stretch a mask of another size over its photo."""
+    sync: bool = False
+    """Whether each file is to be on the disk, safe from a crash of the machine, before it counts as done."""
 
 
 @dataclass(frozen=True)
@@ -212,13 +214,14 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Re
     job, photo, hole = item.job, item.photo, item.hole
     try:
         if hole.any():
-            write_photo(photo.filled(fill.rgb, hole, opaque=job.mask is None), job.output, options.quality)
+            filled = photo.filled(fill.rgb, hole, opaque=job.mask is None)
+            write_photo(filled, job.output, options.quality, sync=options.sync)
         elif output_format(photo, job.output) == photo.format:
-            write_atomically(job.output, photo.decoded.data)
+            write_atomically(job.output, photo.decoded.data, sync=options.sync)
         else:
-            write_photo(photo, job.output, options.quality)
+            write_photo(photo, job.output, options.quality, sync=options.sync)
         if job.attention is not None:
-            write_png(job.attention, np.rint(fill.attention * 255).astype(np.uint8))
+            write_png(job.attention, np.rint(fill.attention * 255).astype(np.uint8), sync=options.sync)
     except Exception as problem:  # noqa: BLE001  # see _fill
         return _failed(job, problem)
     seconds += item.seconds + time.perf_counter() - start

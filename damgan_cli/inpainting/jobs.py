@@ -51,8 +51,10 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether all that this job would write is there already."""
-        return all(target != STREAM and exists(target) for target in self.targets)
+        """Whether all that this job would write is there already (a crash may leave empty files)."""
+        return all(
+            target != STREAM and exists(target) and target.stat().st_size > 0 for target in self.targets
+        )
 
 
 @dataclass(frozen=True)

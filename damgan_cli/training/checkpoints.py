@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.errors import TrainingError
+from damgan_cli.images.atomic import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except (OSError, RuntimeError) as problem:  # torch wraps a full disk in RuntimeError
         temporary.unlink(missing_ok=True)
         raise TrainingError(

@@ -83,6 +83,25 @@ def test_strays_are_removed_even_if_all_is_done(inpaint, tree):
     assert "3 skipped" in inpaint(*FOLDERS).err
 
 
+def test_what_a_crash_of_the_machine_left_empty_is_filled_again(inpaint, tree):
+    assert inpaint(*FOLDERS).code == 0
+    whole = Path("out/a.png").read_bytes()
+    Path("out/a.png").write_bytes(b"")
+    assert "1 filled, 2 skipped" in inpaint(*FOLDERS).err
+    assert Path("out/a.png").read_bytes() == whole
+
+
+def test_sync_waits_for_the_disk_at_each_file_of_a_folder(inpaint, tree, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    assert inpaint(*FOLDERS).code == 0
+    assert synced == []
+    assert inpaint(*FOLDERS, "--sync", "--overwrite").code == 0
+    assert len(synced) == 6  # the file, and the folder that names it
+    assert inpaint("photos/a.png", "--mask", "masks/a.bmp").code == 0
+    assert len(synced) == 8
+
+
 # ------------------------------------------------------------------------------------------ starved
 def test_a_full_disk_fails_the_files_it_has_no_room_for(inpaint, tree, monkeypatch):
     fdopen, room = os.fdopen, iter(range(1))

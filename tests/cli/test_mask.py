@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -131,6 +132,11 @@ SPOT = np.zeros((30, 40), bool)
 SPOT[10:15, 20:30] = True
 
 
+def flat(text):
+    """Without the line breaks of a terminal."""
+    return " ".join(text.split())
+
+
 def picture(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
@@ -153,6 +159,26 @@ def test_from_color(damgan, tmp_path, painted):
     assert damgan(*run, "-o", tmp_path / "near.png").code == 0
     np.testing.assert_array_equal(read(tmp_path / "near.png") > 0, SPOT)
     assert (read(tmp_path / "exact.png") > 0).sum() == SPOT.sum() - 1
+
+
+def test_from_alpha_of_a_paint_layer_marks_the_paint_and_says_so(damgan, tmp_path):
+    for name, pixels in {
+        "red": np.dstack([np.full((*SPOT.shape, 3), (255, 0, 0), np.uint8), SPOT * np.uint8(255)]),
+        "cutout": np.dstack(
+            [np.random.default_rng(0).integers(0, 256, (*SPOT.shape, 3), np.uint8), SPOT * np.uint8(255)]
+        ),
+    }.items():
+        layer = picture(tmp_path / f"{name}.png", pixels)
+        ran = damgan("mask", "from-alpha", layer, "-o", tmp_path / "mask.png", "--overwrite")
+        assert ran.code == 0
+        inverse = damgan(
+            "mask", "from-alpha", layer, "-o", tmp_path / "inverse.png", "--overwrite", "--invert-mask"
+        )
+        assert inverse.code == 0
+        assert ("is a paint layer" in " ".join(ran.err.split())) == (name == "red")
+        marked = SPOT if name == "red" else ~SPOT
+        np.testing.assert_array_equal(read(tmp_path / "mask.png") > 0, marked)
+        np.testing.assert_array_equal(read(tmp_path / "inverse.png") > 0, ~marked)
 
 
 def test_from_alpha_of_a_folder(damgan, tmp_path, painted):
@@ -182,10 +208,51 @@ def test_from_diff(damgan, tmp_path, painted):
     assert (same.code, "have no hole" in same.err) == (0, True)
 
 
+def test_from_diff_of_two_different_photos_is_doubted_or_refused(damgan, tmp_path, painted):
+    before = picture(tmp_path / "before.png", painted)
+    other = picture(tmp_path / "other.png", np.roll(painted, 7, axis=1) ^ 1)
+    ran = damgan("mask", "from-diff", before, other, "-o", tmp_path / "m.png")
+    assert (ran.code, (tmp_path / "m.png").exists()) == (1, False)
+    assert re.search(
+        r"differ in (9\d\.\d|100\.0)% of their pixels by more than 0\. Are they the same", flat(ran.err)
+    )
+    changed = painted.copy()
+    changed[:20] ^= 255
+    ran = damgan(
+        "mask", "from-diff", before, picture(tmp_path / "c.png", changed), "-o", tmp_path / "c-mask.png"
+    )
+    assert ran.code == 0
+    assert "differ in 66.7% of their pixels" in flat(ran.err)
+
+
+def test_a_region_limits_what_is_looked_for(damgan, tmp_path, painted):
+    box = np.zeros(SPOT.shape, bool)
+    box[8:12, 18:24] = True
+    photo = np.where(SPOT[..., None], np.uint8([255, 0, 0]), painted)
+    files = {
+        "from-color": [picture(tmp_path / "photo.png", photo), "--color", "red"],
+        "from-alpha": [
+            picture(tmp_path / "alpha.png", np.dstack([painted, np.where(SPOT, 0, 255).astype(np.uint8)]))
+        ],
+        "from-diff": [
+            picture(tmp_path / "before.png", painted ^ SPOT[..., None]),
+            picture(tmp_path / "after.png", photo),
+        ],
+    }
+    for kind, arguments in files.items():
+        mask = tmp_path / f"{kind}.png"
+        assert damgan("mask", kind, *arguments, "-o", mask, "--region", "6x4+18+8").code == 0
+        np.testing.assert_array_equal(read(mask) > 0, SPOT & box)
+        ran = damgan("mask", kind, *arguments, "-o", mask, "--overwrite", "--region", "6x4+40+0")
+        assert ran.code == 1
+        assert "The region 6x4+40+0 lies outside of" in flat(ran.err)
+
+
 def test_from_diff_of_folders_pairs_by_name(damgan, tmp_path, painted):
+    changed = np.where(SPOT[..., None], 255 - painted, painted)
     for name in ("a", "b"):
         picture(tmp_path / "before" / f"{name}.png", painted)
-        picture(tmp_path / "after" / f"{name}.png", painted[:20] if name == "b" else 255 - painted)
+        picture(tmp_path / "after" / f"{name}.png", painted[:20] if name == "b" else changed)
     ran = damgan("mask", "from-diff", tmp_path / "before", tmp_path / "after", "-o", tmp_path / "m")
     assert ran.code == 1
     assert "is 40x30 but" in ran.err
@@ -302,7 +369,11 @@ def test_photos_are_never_replaced(damgan, tmp_path):
         (["box", "--ratio", "0.5"], "is no range"),
         (["box", "--ratio", "20-30%"], "is no range"),
         (["box", "center", "--ratio", "0.2-0.3"], "fixed hole ratio"),
-        (["box", "--size", "8", "--ratio", "0.101-0.102"], "No whole number"),
+        (["box", "--size", "8", "--ratio", "0.001-0.002"], "less than one of 64 pixels"),
+        (["box", "--region", "2x2+0+0"], "--region is for masks made from files"),
+        (["expand", "PHOTOS", "--dilate", "1", "--region", "2x2+0+0"], "--region does not go with expand"),
+        (["from-alpha", "PHOTOS", "--region", "2x2"], "--region 2x2 is no region"),
+        (["from-alpha", "PHOTOS", "--region", "0x2+0+0"], "--region 0x2+0+0 is no region"),
         (["box", "--count", "0"], "--count"),
         (["box", "--seed", "-1"], "--seed"),
         (["box", "--box-count", "0-3"], "--box-count 0-3 is no range of numbers of boxes"),

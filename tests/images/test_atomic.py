@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,22 @@ def test_folders_are_made_and_files_replaced(tmp_path):
         write_atomically(path, data)
         assert path.read_bytes() == data
     assert names(path.parent) == {"a.png"}
+
+
+def test_data_reach_the_disk_before_their_name_does(tmp_path, monkeypatch):
+    steps = []
+
+    def fsync(descriptor):
+        status = os.fstat(descriptor)
+        steps.append("folder" if stat.S_ISDIR(status.st_mode) else f"{status.st_size} bytes")
+
+    replace = Path.replace
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", lambda self, path: (steps.append("rename"), replace(self, path)))
+    write_atomically(tmp_path / "a", b"data")
+    assert steps == ["4 bytes", "rename", "folder"]
+    write_atomically(tmp_path / "b", b"data", sync=False)
+    assert steps[3:] == ["rename"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])

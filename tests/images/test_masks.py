@@ -98,15 +98,27 @@ def test_ratio_is_met_and_spread_over_the_range(kind, ratio):
     span=st.floats(0, 0.2),
     seed=st.integers(0, 2**32),
 )
-def test_ratio_is_met_or_refused_never_missed(kind, height, width, low, span, seed):
+def test_ratio_is_met_to_the_pixel_or_refused(kind, height, width, low, span, seed):
     pixels = height * width
     try:
         mask = make_mask(kind, height, width, mask_rng(seed, 0), ratio=(low, low + span))
     except MaskError:
-        # Only where no whole number of pixels lies in the range.
-        assert np.floor((low + span) * pixels + 1e-6) < max(1, np.ceil(low * pixels - 1e-6))
+        assert (2 * low + span) / 2 * pixels <= 0.5 + 1e-6  # only where it is less than a pixel
         return
-    assert low * pixels - 1e-6 <= np.count_nonzero(mask) <= (low + span) * pixels + 1e-6
+    count = np.count_nonzero(mask)
+    if np.floor((low + span) * pixels + 1e-6) < np.ceil(low * pixels - 1e-6):  # the nearest whole number
+        assert abs(count - (2 * low + span) / 2 * pixels) <= 0.5 + 1e-6
+    else:
+        assert low * pixels - 1e-6 <= count <= (low + span) * pixels + 1e-6
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MASK_KINDS if kind.startswith("outpaint")])
+@pytest.mark.parametrize("size", [(768, 1023), (101, 120)])
+def test_outpaint_goes_by_the_nearest_line(kind, size):
+    height, width = size
+    mask = make_mask(kind, height, width, mask_rng(0, 0), ratio=(0.2, 0.2))
+    line = 2 * (height + width) if kind == "outpaint-around" else max(size)
+    assert abs(np.count_nonzero(mask) - 0.2 * height * width) <= line / 2 + 1
 
 
 def test_irregular_covers_the_six_bins_evenly_without_a_ratio():
@@ -254,11 +266,11 @@ def test_number_and_size_of_boxes():
         ({"ratio": (-0.1, 0.2)}, "-0.1 to 0.2"),
         ({"ratio": (0.5, 1.2)}, "0.5 to 1.2"),
         ({"ratio": (float("nan"), 0.2)}, "impossible"),
-        ({"ratio": (0.101, 0.102)}, "64 pixels"),
+        ({"ratio": (0.001, 0.002)}, "less than one of 64 pixels"),
         ({"kind": "center", "ratio": (0.1, 0.2)}, "fixed hole ratio"),
         ({"kind": "half", "ratio": (0.1, 0.2)}, "fixed hole ratio"),
-        ({"kind": "irregular-inside", "height": 100, "width": 100, "ratio": (0.7, 0.8)}, "free border"),
         ({"kind": "outpaint-around", "ratio": (0.1, 0.2)}, "No frame around 8x8"),
+        ({"kind": "irregular-inside", "height": 100, "width": 100, "ratio": (0.7, 0.8)}, "free border"),
     ],
 )
 def test_what_cannot_be_made_is_refused(arguments, words):
