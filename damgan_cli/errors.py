@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ExitCode(IntEnum):
@@ -47,6 +52,12 @@ def failure_document(arguments: list[str], code: int, message: str, hint: str | 
         json.dumps({"version": 1, "command": command, "exit_code": int(code), "error": error}, indent=2)
         + "\n"
     )
+
+
+def did_you_mean(given: str, names: Iterable[str]) -> str:
+    """A question to begin a hint with, or nothing if ``given`` is like none of the ``names``."""
+    alike = get_close_matches(given, list(names), n=1)
+    return f"Did you mean {alike[0]}? " if alike else ""
 
 
 class ImageFileError(DamganError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from damgan_cli.errors import WeightsError
+from damgan_cli.errors import WeightsError, did_you_mean
 from damgan_cli.images.atomic import sync_folder
 from damgan_cli.paths import exists, is_file, is_folder
 from damgan_cli.weights_format import (
@@ -125,9 +125,11 @@ def find_weights(
             repo, revision or pinned or None, offline=offline, token=token, cache_dir=cache_dir
         )
         return Found(name, "hub", commit, folder)
+    embedded = available_weights()
     raise WeightsError(
         f"There are no weights called {name!r}.",
-        f"Embedded: {', '.join(available_weights()) or 'none'}. Or give a folder, or ORG/REPO[@REVISION].",
+        f"{did_you_mean(name, embedded)}Embedded: {', '.join(embedded) or 'none'}. "
+        "Or give a folder, or ORG/REPO[@REVISION].",
     )
 
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from damgan_cli.cli import console, streams
-from damgan_cli.errors import DamganError, ExitCode, failure_document
+from damgan_cli.cli.options import Command, Group
+from damgan_cli.errors import DamganError, ExitCode, did_you_mean, failure_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ def _told() -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as problem:
         if hasattr(problem, "format_message"):  # of Typer's own copy of click, which is not to be imported
+            _suggest(problem)
             _complaints.append(problem.format_message())
         raise
 
@@ -47,7 +48,16 @@ def _refuse_addresses(arguments: list[str]) -> None:
             )
 
 
-class _Commands(TyperGroup):
+def _suggest(problem: Any) -> None:
+    """Say in plain words what a value that is none of an option's choices may have meant."""
+    match = re.fullmatch(r"Value error, '(.*)' is not one of (.*)\.", str(getattr(problem, "message", "")))
+    if match:
+        names = re.findall(r"'([^']*)'", match[2])
+        hint = f"{did_you_mean(match[1], names)}Choose from {', '.join(names)}."
+        problem.message = f"{match[1]!r} is none of its values. {hint}"
+
+
+class _Commands(Group):
     """Where a command has no answer of its own to Ctrl-C, Typer would give the exit code alone."""
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **options: Any) -> Any:
@@ -131,12 +141,12 @@ def _register_commands() -> None:
     from damgan_cli.cli import eval as eval_command
     from damgan_cli.cli import export, inpaint, mask, train, weights
 
-    app.command("inpaint")(inpaint.inpaint)
-    app.command("mask")(mask.mask)
-    app.command("eval")(eval_command.evaluate)
-    app.command("train")(train.train)
+    app.command("inpaint", cls=Command)(inpaint.inpaint)
+    app.command("mask", cls=Command)(mask.mask)
+    app.command("eval", cls=Command)(eval_command.evaluate)
+    app.command("train", cls=Command)(train.train)
     app.add_typer(weights.app, name="weights")
-    app.command("export")(export.export)
+    app.command("export", cls=Command)(export.export)
 
 
 _register_commands()

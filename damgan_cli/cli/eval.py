@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import ExitCode, ImageFileError, MaskError
+from damgan_cli.cli.options import (
+    DEVICE_METAVAR,
+    DTYPES,
+    WEIGHTS_METAVAR,
+    complete_devices,
+    complete_dtypes,
+    complete_weights,
+)
+from damgan_cli.errors import ExitCode, ImageFileError, MaskError, did_you_mean
 from damgan_cli.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
@@ -74,7 +82,8 @@ def evaluate(
         str | None,
         typer.Option(
             "--weights",
-            metavar="NAME|PATH|ORG/REPO[@REV]",
+            metavar=WEIGHTS_METAVAR,
+            autocompletion=complete_weights,
             help="Weights that fill --images.  [default: scenes]",
         ),
     ] = None,
@@ -89,19 +98,33 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Take the first N of --images, sorted by name.")
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Take the first N of --images, sorted by name."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the masks for --images.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Seed of the masks for --images.")
+    ] = 0,
     save: Annotated[
         Path | None,
         typer.Option("--save", metavar="DIR", help="Keep truths, masks and results of --images here."),
     ] = None,
     device: Annotated[
-        str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where the networks run.")
+        str,
+        typer.Option(
+            "--device",
+            metavar=DEVICE_METAVAR,
+            autocompletion=complete_devices,
+            help="Where the networks run.",
+        ),
     ] = "auto",
     dtype: Annotated[
         str,
-        typer.Option("--dtype", metavar="auto|float32|bfloat16|float16", help="Number type the weights use."),
+        typer.Option(
+            "--dtype",
+            metavar="|".join(DTYPES),
+            autocompletion=complete_dtypes,
+            help="Number type the weights use.",
+        ),
     ] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     report: Annotated[
@@ -120,7 +143,9 @@ def evaluate(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes that score files.", show_default="one per core"),
+        typer.Option(
+            "--workers", metavar="N", min=1, help="Processes that score files.", show_default="one per core"
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the table and errors only.")] = False,
 ) -> None:
@@ -191,10 +216,14 @@ def _settings(
     unknown = [name for name in names if name not in _EXTRA_METRICS]
     if unknown:
         raise ImageFileError(
-            f"--metrics {', '.join(unknown)} is not known.", f"Choose from {', '.join(_EXTRA_METRICS)}."
+            f"--metrics {', '.join(unknown)} is not known.",
+            f"{did_you_mean(unknown[0], _EXTRA_METRICS)}Choose from {', '.join(_EXTRA_METRICS)}.",
         )
     if ssim not in SSIM_KINDS:
-        raise ImageFileError(f"--ssim {ssim} is not known.", f"Choose from {', '.join(SSIM_KINDS)}.")
+        raise ImageFileError(
+            f"--ssim {ssim} is not known.",
+            f"{did_you_mean(ssim, SSIM_KINDS)}Choose from {', '.join(SSIM_KINDS)}.",
+        )
     learned = [name.replace("-", "_") for name in names if name != "ms-ssim"]
     if weights and not learned:
         raise ImageFileError("--feature-weights needs something to use them.", "Add --metrics lpips-alex.")
@@ -234,7 +263,8 @@ def _score_weights(
 
     if protocol not in NAMES and not is_file(Path(protocol)):
         raise MaskError(
-            f"There is no protocol {protocol}.", f"Choose from {', '.join(NAMES)}, or give a JSON file."
+            f"There is no protocol {protocol}.",
+            f"{did_you_mean(protocol, NAMES)}Choose from {', '.join(NAMES)}, or give a JSON file.",
         )
     masks = Masks(protocol if protocol in NAMES else read_protocol_file(Path(protocol)), protocol, **holes)
 

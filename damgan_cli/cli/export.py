@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from damgan_cli.cli import console
+from damgan_cli.cli.options import WEIGHTS_METAVAR, complete_weights
 from damgan_cli.errors import WeightsError
 from damgan_cli.paths import check_file_can_be_written, exists
 
@@ -17,13 +18,18 @@ FORMATS = ("onnx",)
 def export(
     weights: Annotated[
         str,
-        typer.Argument(metavar="NAME|PATH|ORG/REPO[@REV]", help="The weights to export.", show_default=False),
+        typer.Argument(
+            metavar=WEIGHTS_METAVAR,
+            autocompletion=complete_weights,
+            help="The weights to export.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Where to.", show_default="NAME.onnx here"),
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="Only onnx, so far.")] = "onnx",  # noqa: A002
+    format: Annotated[str, typer.Option("--format", metavar="onnx", help="Only onnx, so far.")] = "onnx",  # noqa: A002
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE if it exists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,

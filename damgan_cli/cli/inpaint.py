@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from damgan_cli.cli import console
+from damgan_cli.cli.options import (
+    DEVICE_METAVAR,
+    DTYPES,
+    WEIGHTS_METAVAR,
+    complete_devices,
+    complete_dtypes,
+    complete_weights,
+)
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError
 from damgan_cli.paths import STREAM, is_stream
 from damgan_cli.weights import DEFAULT_WEIGHTS, fingerprint
@@ -62,16 +70,31 @@ def inpaint(
         ),
     ] = None,
     weights: Annotated[
-        str, typer.Option("--weights", "-w", metavar="NAME|PATH|ORG/REPO[@REV]", help="The model to use.")
+        str,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar=WEIGHTS_METAVAR,
+            autocompletion=complete_weights,
+            help="The model to use.",
+        ),
     ] = DEFAULT_WEIGHTS,
     device: Annotated[
         str,
-        typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one."),
+        typer.Option(
+            "--device",
+            metavar=DEVICE_METAVAR,
+            autocompletion=complete_devices,
+            help="auto takes a GPU if there is one.",
+        ),
     ] = "auto",
     dtype: Annotated[
         str,
         typer.Option(
-            "--dtype", help="auto, float32, bfloat16 or float16; auto takes what the device is fast at."
+            "--dtype",
+            metavar="|".join(DTYPES),
+            autocompletion=complete_dtypes,
+            help="Number type; auto takes what the device is fast at.",
         ),
     ] = "auto",
     batch_size: Annotated[
@@ -86,6 +109,7 @@ def inpaint(
         Literal["auto", "smooth", "native"],
         typer.Option(
             "--fit",
+            metavar="auto|smooth|native",
             help="How holes deeper than the model learned are filled: [bold]auto[/] fills them in a reduced "
             "copy and takes fine texture from their surroundings, [bold]smooth[/] adds no texture, "
             "[bold]native[/] does not reduce. Thin strokes are always filled at full resolution.",
@@ -111,6 +135,7 @@ def inpaint(
         int | None,
         typer.Option(
             "--quality",
+            metavar="N",
             min=1,
             max=100,
             help="Of JPEG, WebP, AVIF and HEIC. By default a JPEG is coded as its source was, else 95.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from damgan_cli.cli import console
+from damgan_cli.cli.options import complete_kinds
 from damgan_cli.errors import DamganError, ExitCode, MaskError
 from damgan_cli.paths import STREAM, is_folder, lies_in
 
@@ -23,7 +24,8 @@ def mask(
     kinds: Annotated[
         list[str],
         typer.Argument(
-            metavar="KIND...",
+            metavar="KIND",
+            autocompletion=complete_kinds,
             help="One or more of the kinds above, each mask takes the next in turn; "
             "or one of those made from files, and the files or folders.",
             show_default=False,
@@ -32,7 +34,11 @@ def mask(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Folder for the masks, or one .png file; - is stdout.", show_default=False
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="Folder for the masks, or one .png file; - is stdout.",
+            show_default=False,
         ),
     ],
     size: Annotated[
@@ -48,7 +54,8 @@ def mask(
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="How many masks to make.", show_default="1")
+        int | None,
+        typer.Option("--count", "-n", metavar="N", min=1, help="How many masks to make.", show_default="1"),
     ] = None,
     ratio: Annotated[
         str | None,
@@ -76,6 +83,7 @@ def mask(
         int,
         typer.Option(
             "--tolerance",
+            metavar="N",
             min=0,
             max=254,
             help="Difference per 8-bit channel that from-color and from-diff overlook; JPEG needs about 24.",
@@ -103,7 +111,9 @@ def mask(
             help="Black is the hole in the masks of expand, contract; mark the other part in from-alpha.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed makes the same masks.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="The same seed makes the same masks.")
+    ] = 0,
     preview: Annotated[
         Path | None,
         typer.Option("--preview", metavar="PNG", help="Also write a contact sheet of the first 60 masks."),
@@ -112,6 +122,7 @@ def mask(
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=1,
             help="Processes. The masks do not depend on it.",
             show_default="one per core",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError
+from damgan_cli.cli.options import DEVICE_METAVAR, WEIGHTS_METAVAR, complete_devices, complete_weights
+from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError, did_you_mean
 from damgan_cli.paths import check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
@@ -21,25 +22,46 @@ if TYPE_CHECKING:
     from damgan_cli.training.config import TrainingConfig
 
 
+def _complete_presets(incomplete: str) -> list[str]:
+    return [name for name in ("paper", "best") if name.startswith(incomplete)]
+
+
 def train(
     data: Annotated[
-        list[Path], typer.Argument(help="Folders of photos, read recursively.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="DATA", help="Folders of photos, read recursively.", show_default=False),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", help="Run folder: checkpoint, statistics, sheets, weights.", show_default=False
+            "--out",
+            "-o",
+            metavar="RUN",
+            help="Run folder: checkpoint, statistics, sheets, weights.",
+            show_default=False,
         ),
     ],
-    preset: Annotated[str, typer.Option(help="paper (the paper, exactly) or best (what ships).")] = "best",
-    images: Annotated[int | None, typer.Option(min=1, help="Budget: images to see.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Budget: minutes to train.")] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="paper|best",
+            autocompletion=_complete_presets,
+            help="paper (the paper, exactly) or best (what ships).",
+        ),
+    ] = "best",
+    images: Annotated[int | None, typer.Option(metavar="N", min=1, help="Budget: images to see.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="N", min=0, help="Budget: minutes to train.")
+    ] = None,
     val: Annotated[
-        Path | None, typer.Option(help="Folder of validation photos; else some of DATA are held out.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of validation photos; else some of DATA are held out."),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
+            metavar=WEIGHTS_METAVAR,
+            autocompletion=complete_weights,
             help="Start from these weights (a name, folder or ORG/REPO), with their widths unless --set "
             "generator=... gives larger ones.",
             show_default=False,
@@ -48,6 +70,7 @@ def train(
     perceptual_weights: Annotated[
         Path | None,
         typer.Option(
+            metavar="PATH",
             help="File or folder with lpips-alex.safetensors or lpips-vgg16.safetensors, for presets with a "
             "perceptual loss; without it they are downloaded once.",
             show_default=False,
@@ -58,13 +81,18 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Change one setting of the preset."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order, crops and masks.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of weights, order, crops and masks.")
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(metavar=DEVICE_METAVAR, autocompletion=complete_devices, help="Where to train."),
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No status lines.")] = False,
 ) -> None:
     """Train a generator on folders of photos.
 
-    Ends with a weights folder in OUT/weights that --weights takes. Ctrl-C saves and leaves; the same
+    Ends with a weights folder in RUN/weights that --weights takes. Ctrl-C saves and leaves; the same
     command with --resume goes on.
 
     [bold]Examples[/]
@@ -79,7 +107,10 @@ def train(
     from damgan_cli.world import World
 
     if preset not in PRESETS:
-        raise TrainingError(f"There is no preset {preset!r}.", f"Choose from {', '.join(PRESETS)}.")
+        raise TrainingError(
+            f"There is no preset {preset!r}.",
+            f"{did_you_mean(preset, PRESETS)}Choose from {', '.join(PRESETS)}.",
+        )
     if images is None and not minutes:
         raise TrainingError("How long should it train?", "Give --images or --minutes.")
     config = PRESETS[preset].with_settings(settings or [])

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from damgan_cli.cli import console
+from damgan_cli.cli.options import WEIGHTS_METAVAR, Command, Group, complete_weights
 from damgan_cli.errors import ExitCode, WeightsError
 
 if TYPE_CHECKING:
     from damgan_cli.weights import Found
 
-app = typer.Typer(help="List, check, download and publish weights.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="List, check, download and publish weights.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|PATH|ORG/REPO[@REV]", help="The weights.", show_default=False)
+    str,
+    typer.Argument(
+        metavar=WEIGHTS_METAVAR, autocompletion=complete_weights, help="The weights.", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
     """List the embedded weights and those in the Hub cache. Touches no network.
 
@@ -54,7 +58,7 @@ def list_(as_json: Json = False) -> None:
     console.stdout.print(table)
 
 
-@app.command("info")
+@app.command("info", cls=Command)
 def info(name: Name, as_json: Json = False, offline: Offline = False) -> None:
     """Show what weights are: architecture, training, scores, licence, digest.
 
@@ -78,7 +82,7 @@ def info(name: Name, as_json: Json = False, offline: Offline = False) -> None:
         typer.echo(f"{key}: {plain}")
 
 
-@app.command("pull")
+@app.command("pull", cls=Command)
 def pull(
     repo: Annotated[str, typer.Argument(metavar="ORG/REPO[@REV]", help="On the Hub.", show_default=False)],
     as_json: Json = False,
@@ -109,11 +113,16 @@ def pull(
         console.note(f"{repo} is there and whole, commit {weights.revision}")
 
 
-@app.command("push")
+@app.command("push", cls=Command)
 def push(
     name: Annotated[
         str,
-        typer.Argument(metavar="RUN|NAME|PATH", help="A training's folder, or weights.", show_default=False),
+        typer.Argument(
+            metavar="RUN|NAME|PATH",
+            autocompletion=complete_weights,
+            help="A training's folder, or weights.",
+            show_default=False,
+        ),
     ],
     repo: Annotated[str, typer.Argument(metavar="ORG/REPO", help="On the Hub.", show_default=False)],
     create: Annotated[bool, typer.Option("--create", help="Make the repository if there is none.")] = False,
@@ -169,12 +178,13 @@ def push(
         typer.echo(url)
 
 
-@app.command("verify")
+@app.command("verify", cls=Command)
 def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|PATH|ORG/REPO[@REV]]...",
+            metavar=f"[{WEIGHTS_METAVAR}]...",
+            autocompletion=complete_weights,
             help="Weights; all that `damgan weights list` shows if left out.",
             show_default=False,
         ),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damgan_cli.errors import MaskError
+from damgan_cli.errors import MaskError, did_you_mean
 from damgan_cli.images.mask_irregular import IRREGULAR_RATIO, irregular, touches_border
 from damgan_cli.images.mask_strokes import (
     HOLE,
@@ -102,7 +102,10 @@ def make_mask(
     size or ratio, and one of ``FIXED_KINDS`` with a ratio.
     """
     if kind not in MASK_KINDS:
-        raise MaskError(f"There is no mask kind {kind!r}.", f"Choose from {', '.join(MASK_KINDS)}.")
+        raise MaskError(
+            f"There is no mask kind {kind!r}.",
+            f"{did_you_mean(kind, MASK_KINDS)}Choose from {', '.join(MASK_KINDS)}.",
+        )
     if height < 1 or width < 1:
         raise MaskError(f"A mask of {width}x{height} pixels cannot be made.", "Both sides must be 1 or more.")
     if kind in FIXED_KINDS:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,19 +17,33 @@ from PIL import Image
 from damgan_cli.devices import choose_device, choose_dtype
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.hub import push_loaded
-from damgan_cli.images.files import MaskWarning, hole_of
-from damgan_cli.images.photo import photo_of
+from damgan_cli.images.files import MaskWarning, hole_of, read_mask
+from damgan_cli.images.metadata import turn_upright
+from damgan_cli.images.photo import photo_of, read_photo
+from damgan_cli.images.pixels import display
 from damgan_cli.inpainting.canvas import FITS, LARGEST, NATIVE, Canvas, plan
 from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from damgan_cli.images.decode import Decoded
+    from damgan_cli.images.photo import Photo
+
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How pixels of an EXIF orientation are brought upright."""
 _CANVAS_PIXELS = 1 << 22  # of canvases at once, 40 bytes each: a dusty scan has thousands of them
 
 
@@ -83,17 +99,26 @@ class Inpainter:
         or (H, W, 4) of uint8 or uint16 (gray, gray and alpha, RGB, RGBA). ``mask`` is a PIL image, or an
         array (H, W[, C]) of bool or uint8, where True or more than 127 is hole. Neither is changed; known
         pixels come back bit-identical, alpha stays as it is. An EXIF orientation is not applied: mask and
-        image are taken as their pixels lie. Raises MaskError if the sizes differ, else ImageFileError.
+        image are taken as their pixels lie.
+
+        Both may also be paths. Files are read as `damgan inpaint` reads them, and turned upright; what comes
+        back for a path is a PIL image, or an array of uint16 for 16-bit colours, which PIL does not have.
+
+        Raises MaskError if the sizes differ, else ImageFileError.
         """
-        photo = photo_of(image)
-        hole = hole_of(mask)
-        fill = self.fill_batch([photo.rgb], [hole])[0]
-        filled = photo.filled(fill.rgb, hole).decoded
+        hole = read_mask(Path(mask)) if isinstance(mask, (str, os.PathLike)) else hole_of(mask)
+        if isinstance(image, (str, os.PathLike)):
+            photo = read_photo(Path(image))
+            return _upright(self._filled(photo, hole))
+        filled = self._filled(photo_of(image), hole)
         if isinstance(image, Image.Image):
             result = filled.image if filled.deep is None else Image.fromarray(filled.deep)
             result.info = dict(image.info)
             return result
         return np.array(filled.image if filled.deep is None else filled.deep)
+
+    def _filled(self, photo: Photo, hole: NDArray[np.bool_]) -> Decoded:
+        return photo.filled(self.fill_batch([photo.rgb], [hole])[0].rgb, hole).decoded
 
     def fill_batch(
         self, images: Sequence[NDArray[np.uint8]], holes: Sequence[NDArray[np.bool_]]
@@ -224,6 +249,21 @@ class Inpainter:
         return push_loaded(
             self.weights, repo_id, create=True, private=private, token=token, message=commit_message
         )
+
+
+def _upright(filled: Decoded) -> Any:
+    """A filled photo of a file as a PIL image, or as an array if it has 16-bit colours."""
+    if filled.deep is not None:
+        deep = display(filled.deep, filled.orientation)
+        return Image.fromarray(deep) if deep.ndim == 2 else deep
+    result = filled.image
+    info = dict(result.info)
+    if filled.orientation != 1:
+        result = result.transpose(_TURNS[filled.orientation])
+    if "exif" in info:
+        info["exif"] = turn_upright(info["exif"])
+    result.info = info
+    return result
 
 
 def _out_of_memory(problem: RuntimeError) -> bool:

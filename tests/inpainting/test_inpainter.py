@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import png
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL import Image
 from damgan_cli import Inpainter
 from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
 from damgan_cli.images.files import MaskWarning
+from damgan_cli.images.pixels import store
 from damgan_cli.inpainting.seam import match_seam
 from tests.inpainting.test_canvas import HOLES, hole_with, photo
 
@@ -53,6 +55,29 @@ def test_any_size_and_hole(inpainter, name):
     assert fill.attention.max() <= 1
     assert np.array_equal(rgb, before)
     assert np.array_equal(hole, hole_before)
+
+
+def test_paths_are_read_as_the_command_line_reads_them(inpainter, tmp_path):
+    rgb, hole = photo(48, 64), hole_with((48, 64), (10, 30, 20, 40))
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    for orientation in range(1, 9):  # as cameras held in all ways store it
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(store(rgb, orientation)).save(tmp_path / "photo.png", exif=exif)
+        filled = inpainter(tmp_path / "photo.png", str(tmp_path / "mask.png"))
+        assert isinstance(filled, Image.Image)
+        assert np.array_equal(np.asarray(filled), inpainter(rgb, hole)), orientation
+        assert filled.getexif().get(0x0112, 1) == 1
+    deep = (rgb.astype(np.uint16) << 8) + 7
+    with (tmp_path / "deep.png").open("wb") as file:
+        png.Writer(64, 48, greyscale=False, bitdepth=16).write(file, deep.reshape(48, -1))
+    filled = inpainter(tmp_path / "deep.png", tmp_path / "mask.png")
+    assert filled.dtype == np.uint16
+    assert np.array_equal(filled[~hole], deep[~hole])
+    with pytest.raises(ImageFileError, match="nowhere"):
+        inpainter(tmp_path / "nowhere.png", hole)
+    with pytest.raises(ImageFileError, match="nowhere"):
+        inpainter(rgb, tmp_path / "nowhere.png")
 
 
 def test_weights_that_overflow_are_told(inpainter):
@@ -167,8 +192,8 @@ def test_wrong_input_is_one_clear_error(inpainter):
     for shape in ((40,), (40, 50, 1), (40, 50, 5), (1, 40, 50, 3)):
         with pytest.raises(ImageFileError, match="array of uint8"):
             inpainter(np.zeros(shape, np.uint8), hole)
-    with pytest.raises(ImageFileError, match="A photo cannot be a str"):
-        inpainter("photo.png", hole)
+    with pytest.raises(ImageFileError, match="A photo cannot be a list"):
+        inpainter([1], hole)
     with pytest.raises(ImageFileError, match="mode F"):
         inpainter(Image.fromarray(rgb[..., 0].astype(np.float32)), hole)
     with pytest.raises(ImageFileError, match="A mask cannot be"):
