@@ -36,14 +36,27 @@ class Lpips(nn.Module):
 
     def forward(self, image: Tensor, other: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], twice -> (B,) distances; H and W at least 32."""
-        shift, scale = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_SHIFT, _SCALE))
-        a, b = (image - shift) / scale, (other - shift) / scale
+        a, b = _normalised(image), _normalised(other)
         distance = image.new_zeros(image.shape[0])
         for stage, head in zip(self.stages, self.heads, strict=True):
             a, b = stage(a), stage(b)  # (B, C, h, w)
             squared = (_unit(a.float()) - _unit(b.float())) ** 2
             distance = distance + F.conv2d(squared, head).mean((1, 2, 3))
         return distance
+
+    def features(self, image: Tensor, taps: tuple[int, ...]) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> what comes out of the stages ``taps``, each (B, C, h, w)."""
+        x, found = _normalised(image), []
+        for number, stage in enumerate(self.stages[: max(taps) + 1]):
+            x = stage(x)
+            if number in taps:
+                found.append(x)
+        return found
+
+
+def _normalised(image: Tensor) -> Tensor:
+    shift, scale = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_SHIFT, _SCALE))
+    return (image - shift) / scale
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from damgan_cli.model import Discriminator, PatchDiscriminator
 from damgan_cli.model import losses as L
+from damgan_cli.training.projected import ProjectedDiscriminator
 
 if TYPE_CHECKING:
+    from damgan_cli.evaluation.lpips import Lpips
     from damgan_cli.training.config import TrainingConfig
 
 GENERATOR_LOSSES = {
@@ -24,32 +26,52 @@ R1_EVERY = 16
 
 
 class Adversary(nn.Module):
-    """D with the losses that ``config`` asks for; images (B, 3, S, S) in [-1, 1], masks (B, 1, S, S)."""
+    """D with the losses that ``config`` asks for; images (B, 3, S, S) in [-1, 1], masks (B, 1, S, S).
 
-    def __init__(self, config: TrainingConfig) -> None:
+    ``alexnet`` is what the projected discriminator looks through.
+    """
+
+    def __init__(self, config: TrainingConfig, alexnet: Lpips | None = None) -> None:
         super().__init__()
         self.config = config
-        self.D = Discriminator(config.size) if config.discriminator == "global" else PatchDiscriminator()
+        self.D: Any
+        if config.discriminator == "projected":
+            if alexnet is None:
+                raise ValueError("a projected discriminator needs AlexNet")
+            self.D = ProjectedDiscriminator(alexnet)
+        else:
+            self.D = Discriminator(config.size) if config.discriminator == "global" else PatchDiscriminator()
 
     def generator_losses(self, truth: Tensor, fake: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """What G minimises: ``adv`` (Eq. 2) and, where asked for, ``fm``; D gets no gradient."""
         self.D.requires_grad_(requires_grad=False)
-        logits, features = self.D.features(fake)
-        losses = {"adv": GENERATOR_LOSSES[self.config.gan_loss](logits, self._target(logits, mask))}
-        if self.config.feature_matching:
-            with torch.no_grad():
-                real_features = self.D.features(truth)[1]
-            losses["fm"] = L.feature_matching_loss(real_features, features)
+        lose = GENERATOR_LOSSES[self.config.gan_loss]
+        losses: dict[str, Tensor] = {}
+        if isinstance(self.D, ProjectedDiscriminator):
+            fake, mask = self.D.views(fake, mask)
+            judged = self.D(self.D.features(fake))
+            losses["adv"] = torch.stack([lose(logits, area(mask, logits)) for logits in judged]).mean()
+        else:
+            logits, features = self.D.features(fake)
+            losses["adv"] = lose(logits, self._target(logits, mask))
+            if self.config.feature_matching:
+                with torch.no_grad():
+                    real_features = self.D.features(truth)[1]
+                losses["fm"] = L.feature_matching_loss(real_features, features)
         self.D.requires_grad_(requires_grad=True)
         return losses
 
     def discriminator_loss(self, truth: Tensor, fake: Tensor, mask: Tensor) -> Tensor:
         """What D minimises (Eq. 2)."""
+        lose = L.hinge_discriminator_loss if self.config.gan_loss == "hinge" else L.discriminator_loss
+        if isinstance(self.D, ProjectedDiscriminator):
+            truth, fake, mask = self.D.views(truth, fake.detach(), mask)
+            with torch.no_grad():
+                features = self.D.features(torch.cat([truth, fake]))
+            judged = [logits.chunk(2) for logits in self.D(features)]
+            return torch.stack([lose(real, false, area(mask, false)) for real, false in judged]).mean()
         real_logits, fake_logits = self.D(torch.cat([truth, fake.detach()])).chunk(2)
-        target = self._target(fake_logits, mask)
-        if self.config.gan_loss == "hinge":
-            return L.hinge_discriminator_loss(real_logits, fake_logits, target)
-        return L.discriminator_loss(real_logits, fake_logits, target)
+        return lose(real_logits, fake_logits, self._target(fake_logits, mask))
 
     def penalty(self, truth: Tensor) -> Tensor:
         """R1 as D minimises it, in float32: its second derivative is too small for less."""
@@ -60,4 +82,9 @@ class Adversary(nn.Module):
         """Share of hole in each patch, (B, h, w), if D judges patches."""
         if self.config.discriminator == "global":
             return None
-        return F.interpolate(mask, size=logits.shape[-2:], mode="area")[:, 0]
+        return area(mask, logits)
+
+
+def area(mask: Tensor, logits: Tensor) -> Tensor:
+    """Share of hole (B, h, w) of each patch of logits (B, h, w)."""
+    return F.interpolate(mask, size=logits.shape[-2:], mode="area")[:, 0]

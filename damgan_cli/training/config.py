@@ -39,10 +39,13 @@ class TrainingConfig:
     hole_weight: float = 0.0
     """L_re also gets this many times the mean error over each image's own hole: known pixels are pasted
     over in the end, and this way a small hole counts as much as a large one."""
+    deep_weight: float = 1.0
+    """L_re counts this much in the deep inside of holes, where a blur would be the best guess."""
     gan_loss: str = "minimax"
     """``minimax`` (Eq. 2), ``non-saturating`` (what the generator minimises) or ``hinge``."""
     discriminator: str = "global"
-    """``global`` (the paper's) or ``patch``, whose target for a filled picture is the mask."""
+    """``global`` (the paper's), ``patch``, whose target for a filled picture is the mask, or ``projected``,
+    the same on AlexNet's features as well."""
     r1_gamma: float = 0.0
     """Weight of the gradient penalty on real images (Mescheder et al. 2018), taken every 16th step."""
     feature_matching: float = 0.0
@@ -95,7 +98,15 @@ class TrainingConfig:
                 self.gan_loss in ("minimax", "non-saturating", "hinge"),
                 "gan_loss is minimax, non-saturating or hinge",
             ),
-            (self.discriminator in ("global", "patch"), "discriminator is global or patch"),
+            (
+                self.discriminator in ("global", "patch", "projected"),
+                "discriminator is global, patch or projected",
+            ),
+            (
+                self.discriminator != "projected" or self.perceptual == "lpips_alex",
+                "a projected discriminator needs perceptual=lpips_alex",
+            ),
+            (0 <= self.deep_weight <= 1, "deep_weight must be within 0..1"),
             (
                 self.perceptual in ("", "lpips_alex", "lpips_vgg"),
                 "perceptual is lpips_alex, lpips_vgg or empty",

@@ -97,6 +97,19 @@ def jittered(*images: Tensor) -> list[Tensor]:
     return [image.transpose(2, 3) for image in cut] if transpose else cut
 
 
+def nearness(mask: Tensor, deep: float) -> Tensor:
+    """Weight of pixels (B, 1, H, W): 1 at known ones, in the hole falling to ``deep`` from 28 px on.
+
+    What lies deep can be many things, and L1 would have their mean (spatial discounting, Yu et al. 2018).
+    """
+    known = F.max_pool2d(1 - mask, 4)  # coarse steps do, and cost a sixteenth
+    reached = [known]
+    for reach in (1, 2, 3):
+        reached.append(F.max_pool2d(reached[-1], 2 * reach + 1, stride=1, padding=reach))
+    near = torch.stack(reached).mean(0)
+    return F.interpolate(deep + (1 - deep) * near, size=mask.shape[-2:], mode="nearest")
+
+
 class Trainer:
     """Everything that changes while training, so that one checkpoint holds all of it."""
 
@@ -117,7 +130,7 @@ class Trainer:
         # float16 gradients would need loss scaling; only GPUs without bfloat16 ask for it
         self.dtype = torch.float32 if dtype == torch.float16 else dtype
         self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.adversary = Adversary(config).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.adversary = Adversary(config, perceptual).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.D = self.adversary.D
         self.perceptual = perceptual and perceptual.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)
@@ -166,6 +179,8 @@ class Trainer:
         if config.hole_weight:
             ratio = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / mask[0].numel())
             weight = 1 + config.hole_weight * mask / ratio
+            if config.deep_weight < 1:
+                weight = weight * nearness(mask, config.deep_weight)
 
         with self._autocast():
             output = self.G(truth, mask)
