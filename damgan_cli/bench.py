@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import typer
 
-from damgan_cli.weights import DEFAULT_WEIGHTS
+from damgan_cli.weights.find import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def bench(
 
 def _example(side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A photo that compresses like one (noise of all scales), and its hole."""
-    from damgan_cli.images.masks import make_mask, mask_rng
+    from damgan_cli.masks.generate import make_mask, mask_rng
 
     rng = np.random.default_rng(number)
     photo = np.full((side, side, 3), 128, np.float32)
@@ -121,9 +121,9 @@ def _folder_rate(
     count: int,
 ) -> float:
     """Images/s of a folder run over ``count`` photos, reading JPEG and writing PNG."""
-    from damgan_cli.images.files import write_png
     from damgan_cli.inpainting.folder import Options, fill_photos
     from damgan_cli.inpainting.jobs import Job
+    from damgan_cli.photos.files import write_png
 
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

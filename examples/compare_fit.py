@@ -25,10 +25,10 @@ from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.evaluation.metrics import psnr, ssim
 from damgan_cli.evaluation.protocol import telea
 from damgan_cli.evaluation.seam import seam_step
-from damgan_cli.images.files import list_images, read_mask, read_rgb, write_png
-from damgan_cli.images.masks import make_mask, mask_rng
-from damgan_cli.inpainting import canvas as canvases
+from damgan_cli.inpainting import windows as canvases
+from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.model import composite
+from damgan_cli.photos.files import list_images, read_mask, read_rgb, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

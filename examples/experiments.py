@@ -20,7 +20,7 @@ import torch
 
 from damgan_cli.evaluation.features import FeatureMetrics, load_lpips
 from damgan_cli.evaluation.protocol import load_photos, mask_sets, run_protocol
-from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.model import generator as architecture
 from damgan_cli.training.config import PAPER
 from damgan_cli.training.data import Batches, find_photos, to_tensor

@@ -44,7 +44,7 @@ def damgan(monkeypatch, capfd):
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hugging Face Hub on loopback that this process's huggingface_hub talks to, with an empty cache."""
-    from tests import hub_server
+    from tests.weights import hub_server
 
     server = hub_server.FakeHub()
     hub_server.use(server, monkeypatch, tmp_path / "hf-home")

@@ -17,7 +17,7 @@ from damgan_cli.cli.options import (
     complete_weights,
 )
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError, did_you_mean
-from damgan_cli.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
+from damgan_cli.runtime.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,8 +229,8 @@ def _settings(
         raise ImageFileError("--feature-weights needs something to use them.", "Add --metrics lpips-alex.")
     features = None
     if learned:
-        from damgan_cli.devices import choose_device
         from damgan_cli.evaluation.features import FeatureMetrics
+        from damgan_cli.runtime.device import choose_device
 
         features = FeatureMetrics(learned, weights=weights, device=choose_device(device), offline=offline)
     return Settings(ssim, "ms-ssim" in names, features, workers)
@@ -259,7 +259,7 @@ def _score_weights(
 ) -> Report:
     from damgan_cli.evaluation.protocol import NAMES, read_protocol_file
     from damgan_cli.evaluation.protocol_scores import Masks, score_protocol
-    from damgan_cli.weights import DEFAULT_WEIGHTS
+    from damgan_cli.weights.find import DEFAULT_WEIGHTS
 
     if protocol not in NAMES and not is_file(Path(protocol)):
         raise MaskError(
@@ -298,7 +298,7 @@ def _print(scored: Report, csv: Path | None, page: Path | None, *, as_json: bool
     unwritten = False
     try:
         if csv:
-            from damgan_cli.images.files import write_atomically
+            from damgan_cli.photos.files import write_atomically
 
             write_atomically(csv, csv_text(scored.rows).encode())
         if page and scored.lines:

@@ -10,7 +10,7 @@ import typer
 from damgan_cli.cli import console
 from damgan_cli.cli.options import WEIGHTS_METAVAR, complete_weights
 from damgan_cli.errors import WeightsError
-from damgan_cli.paths import check_file_can_be_written, exists
+from damgan_cli.runtime.paths import check_file_can_be_written, exists
 
 FORMATS = ("onnx",)
 
@@ -56,8 +56,8 @@ def export(
         raise WeightsError(
             f"{target} exists already.", "Add --overwrite to replace it, or choose another place with -o."
         )
-    from damgan_cli.export import export_onnx
-    from damgan_cli.weights import load_weights
+    from damgan_cli.weights.find import load_weights
+    from damgan_cli.weights.onnx_export import export_onnx
 
     loaded = load_weights(weights, offline=offline)
     difference = export_onnx(loaded, target)

@@ -21,8 +21,8 @@ from damgan_cli.cli.options import (
     complete_weights,
 )
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError
-from damgan_cli.paths import STREAM, is_stream
-from damgan_cli.weights import DEFAULT_WEIGHTS, fingerprint
+from damgan_cli.runtime.paths import STREAM, is_stream
+from damgan_cli.weights.find import DEFAULT_WEIGHTS, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.jobs import Job, Plan
     from damgan_cli.inpainting.record import Settings
-    from damgan_cli.world import World
+    from damgan_cli.runtime.distributed import World
 
 
 _NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fit": None}
@@ -181,11 +181,11 @@ def inpaint(
       damgan inpaint cutout.png --mask alpha -o whole.png
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
-    from damgan_cli.images.atomic import remove_strays
-    from damgan_cli.images.decode import MAX_PIXELS, limit_pixels
     from damgan_cli.inpainting.jobs import ALPHA, mask_settings, plan_jobs
     from damgan_cli.inpainting.record import Record
-    from damgan_cli.world import World
+    from damgan_cli.photos.atomic import remove_strays
+    from damgan_cli.photos.decode import MAX_PIXELS, limit_pixels
+    from damgan_cli.runtime.distributed import World
 
     if invert_mask and mask == ALPHA:
         raise MaskError(
@@ -312,7 +312,7 @@ def _load_inpainter(
     *,
     offline: bool,
 ) -> Inpainter:
-    from damgan_cli.startup import quick_imports
+    from damgan_cli.runtime.imports import quick_imports
 
     with quick_imports():
         from damgan_cli.inpainting.inpainter import Inpainter
@@ -342,7 +342,7 @@ def _run(
 @contextlib.contextmanager
 def _mask_warnings(*, quiet: bool) -> Iterator[None]:
     """Print the first MaskWarning of a run and count the others; silence those of libraries."""
-    from damgan_cli.images.files import MaskWarning
+    from damgan_cli.photos.files import MaskWarning
 
     caught: list[str] = []
 

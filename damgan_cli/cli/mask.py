@@ -12,10 +12,10 @@ import typer
 from damgan_cli.cli import console
 from damgan_cli.cli.options import complete_kinds
 from damgan_cli.errors import DamganError, ExitCode, MaskError
-from damgan_cli.paths import STREAM, is_folder, lies_in
+from damgan_cli.runtime.paths import STREAM, is_folder, lies_in
 
 if TYPE_CHECKING:
-    from damgan_cli.images.mask_files import Job, Settings
+    from damgan_cli.masks.dataset import Job, Settings
 
 _MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
 
@@ -168,10 +168,10 @@ def mask(
       expand MASKS            masks grown by --dilate pixels
       contract MASKS          masks shrunk by --dilate pixels
     """  # noqa: D301
-    from damgan_cli.images.mask_files import MANIFEST, VERSION, Record, Settings, make_files, write_manifest
-    from damgan_cli.images.mask_jobs import jobs_from, jobs_like, numbered_jobs, refuse_existing
-    from damgan_cli.images.mask_sources import SOURCE_KINDS
-    from damgan_cli.images.masks import Boxes
+    from damgan_cli.masks.dataset import MANIFEST, VERSION, Record, Settings, make_files, write_manifest
+    from damgan_cli.masks.derive import SOURCE_KINDS
+    from damgan_cli.masks.generate import Boxes
+    from damgan_cli.masks.jobs import jobs_from, jobs_like, numbered_jobs, refuse_existing
 
     low, high = _parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
     boxes = Boxes((int(low), int(high)), _parse_range("--box-size", box_size, "fractions of a side", 0, 1))
@@ -228,7 +228,7 @@ def mask(
     if manifest:
         write_manifest(manifest, records)
     if preview and records:
-        from damgan_cli.images.mask_files import write_sheet
+        from damgan_cli.masks.dataset import write_sheet
 
         write_sheet(preview, records, root)
     for path, message in failed.items():
@@ -256,7 +256,7 @@ def mask(
 
 def _try_kinds(kinds: list[str], jobs: list[Job], settings: Settings) -> None:
     """Raise MaskError if a kind cannot be made at all, before anything is written."""
-    from damgan_cli.images.masks import make_mask, mask_rng
+    from damgan_cli.masks.generate import make_mask, mask_rng
 
     largest = max(jobs, key=lambda job: job.width * job.height)
     for kind in kinds:

@@ -40,7 +40,7 @@ def _plain(params: list[Any]) -> list[Any]:
 
 def complete_weights(incomplete: str) -> list[str]:
     """Names of embedded weights, then folders."""
-    from damgan_cli.weights import available_weights
+    from damgan_cli.weights.find import available_weights
 
     names = [name for name in available_weights() if name.startswith(incomplete)]
     return names + complete_folders(incomplete)
@@ -68,8 +68,8 @@ def complete_dtypes(incomplete: str) -> list[str]:
 
 def complete_kinds(incomplete: str) -> list[str]:
     """Kinds of masks."""
-    from damgan_cli.images.mask_sources import SOURCE_KINDS
-    from damgan_cli.images.masks import MASK_KINDS
+    from damgan_cli.masks.derive import SOURCE_KINDS
+    from damgan_cli.masks.generate import MASK_KINDS
 
     kinds = [*MASK_KINDS, *(usage.split()[0] for usage in SOURCE_KINDS)]
     return [kind for kind in kinds if kind.startswith(incomplete)]

@@ -14,7 +14,7 @@ import typer
 from damgan_cli.cli import console
 from damgan_cli.cli.options import DEVICE_METAVAR, WEIGHTS_METAVAR, complete_devices, complete_weights
 from damgan_cli.errors import DeviceError, ExitCode, ImageFileError, TrainingError, WeightsError, did_you_mean
-from damgan_cli.paths import check_folder_can_be_written, exists, is_file
+from damgan_cli.runtime.paths import check_folder_can_be_written, exists, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,8 +103,8 @@ def train(
 
       damgan train photos/ --out runs/tuned --init faces --images 20000 --set learning_rate=1e-4
     """
+    from damgan_cli.runtime.distributed import World
     from damgan_cli.training.config import CHECKPOINT, PRESETS
-    from damgan_cli.world import World
 
     if preset not in PRESETS:
         raise TrainingError(
@@ -126,15 +126,15 @@ def train(
     )
 
     from damgan_cli import __version__
-    from damgan_cli.devices import choose_device
     from damgan_cli.evaluation.features import load_lpips
-    from damgan_cli.images.files import write_atomically
-    from damgan_cli.training.checkpoints import load_checkpoint
+    from damgan_cli.photos.files import write_atomically
+    from damgan_cli.runtime.device import choose_device
+    from damgan_cli.training.checkpoint import load_checkpoint
     from damgan_cli.training.data import Batches, load_photos
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.loop import WEIGHTS, Budget, Trainer, run
     from damgan_cli.training.validation import Validation
-    from damgan_cli.weights import load_weights
+    from damgan_cli.weights.find import load_weights
 
     chosen = choose_device(device)
     if chosen.type == "cuda" and world.size > 1:
@@ -222,7 +222,7 @@ def _look(
     """Photos for training and for validation. Raises DamganError for what is certain to end in one."""
     from damgan_cli.evaluation import feature_files
     from damgan_cli.training.data import find_photos
-    from damgan_cli.weights import find_weights
+    from damgan_cli.weights.find import find_weights
 
     check_folder_can_be_written(checkpoint.parent)
     if exists(checkpoint) and not resume:
@@ -260,7 +260,7 @@ def _extra_told() -> Iterator[None]:
 def _with_widths_of(saved: dict[str, Any], checkpoint: Path, config: TrainingConfig) -> TrainingConfig:
     """The generator that a training began with; its checkpoint is compared with all of ``config`` later."""
     from damgan_cli.model import GeneratorConfig
-    from damgan_cli.training.checkpoints import damage_told
+    from damgan_cli.training.checkpoint import damage_told
 
     with damage_told(checkpoint):
         return replace(config, generator=GeneratorConfig.from_dict(saved["config"]["generator"]))

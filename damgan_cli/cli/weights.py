@@ -12,7 +12,7 @@ from damgan_cli.cli.options import WEIGHTS_METAVAR, Command, Group, complete_wei
 from damgan_cli.errors import ExitCode, WeightsError
 
 if TYPE_CHECKING:
-    from damgan_cli.weights import Found
+    from damgan_cli.weights.find import Found
 
 app = typer.Typer(cls=Group, help="List, check, download and publish weights.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def list_(as_json: Json = False) -> None:
     """  # noqa: D301
     from rich.table import Table
 
-    from damgan_cli.weights import local_weights
+    from damgan_cli.weights.find import local_weights
 
     entries = []
     for found in local_weights():
@@ -70,7 +70,7 @@ def info(name: Name, as_json: Json = False, offline: Offline = False) -> None:
       damgan weights info runs/mine
       damgan weights info ORG/REPO --json
     """  # noqa: D301
-    from damgan_cli.weights import find_weights
+    from damgan_cli.weights.find import find_weights
 
     entry = _entry(find_weights(name, offline=offline), with_config=True)
     if as_json:
@@ -97,7 +97,7 @@ def pull(
       damgan weights pull ORG/REPO@v1.2
       HF_HOME=/shared/hf damgan weights pull ORG/REPO
     """  # noqa: D301
-    from damgan_cli.weights import load_weights
+    from damgan_cli.weights.find import load_weights
 
     weights = load_weights(repo)
     if weights.source != "hub":
@@ -150,8 +150,8 @@ def push(
       damgan weights push runs/mine ORG/REPO --create --private
       damgan weights push runs/mine ORG/REPO --license cc-by-nc-4.0
     """  # noqa: D301
-    from damgan_cli import hub
-    from damgan_cli.weights import annotate_weights, find_weights, read_weights
+    from damgan_cli.weights import hub
+    from damgan_cli.weights.find import annotate_weights, find_weights, read_weights
 
     if private and not create:
         raise WeightsError(
@@ -200,8 +200,8 @@ def verify(
       damgan weights verify
       damgan weights verify runs/mine ORG/REPO
     """  # noqa: D301
-    from damgan_cli.weights import find_weights, local_weights, read_weights
-    from damgan_cli.weights_format import CARD_FILE
+    from damgan_cli.weights.find import find_weights, local_weights, read_weights
+    from damgan_cli.weights.format import CARD_FILE
 
     results: list[dict[str, Any]] = []
     for target in names or local_weights():
@@ -229,8 +229,8 @@ def verify(
 
 def _entry(found: Found, *, with_config: bool = False) -> dict[str, Any]:
     """What the commands say about weights; does not read the tensors."""
-    from damgan_cli.hub import cached_refs
-    from damgan_cli.weights_format import CARD_FILE, CONFIG_FILE, TENSOR_FILE, read_config
+    from damgan_cli.weights.format import CARD_FILE, CONFIG_FILE, TENSOR_FILE, read_config
+    from damgan_cli.weights.hub import cached_refs
 
     config = read_config(found.folder, found.name)
     files = [found.folder / file for file in (CONFIG_FILE, TENSOR_FILE, CARD_FILE)]

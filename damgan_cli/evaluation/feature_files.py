@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damgan_cli.errors import WeightsError
-from damgan_cli.paths import is_file, is_folder
+from damgan_cli.runtime.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

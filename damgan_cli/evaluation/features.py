@@ -28,7 +28,7 @@ from damgan_cli.evaluation.feature_files import (
     find,
     installed,
 )
-from damgan_cli.evaluation.lpips import Lpips
+from damgan_cli.perceptual import Lpips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

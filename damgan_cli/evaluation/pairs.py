@@ -11,12 +11,12 @@ import numpy as np
 from damgan_cli.errors import DamganError, ImageFileError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
-from damgan_cli.images.decode import decode
-from damgan_cli.images.files import memory_for, read_mask
-from damgan_cli.images.pairing import pair_by_relative_path
-from damgan_cli.images.pixels import display, rgb_pixels
-from damgan_cli.parallel import in_order
-from damgan_cli.paths import exists, is_folder
+from damgan_cli.photos.decode import decode
+from damgan_cli.photos.files import memory_for, read_mask
+from damgan_cli.photos.pairing import pair_by_relative_path
+from damgan_cli.photos.pixels import display, rgb_pixels
+from damgan_cli.runtime.paths import exists, is_folder
+from damgan_cli.runtime.processes import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

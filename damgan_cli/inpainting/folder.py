@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damgan_cli.errors import DamganError, MaskError
-from damgan_cli.images.decode import out_of_memory
-from damgan_cli.images.files import read_mask, write_atomically, write_png
-from damgan_cli.images.mask_sources import grown, resized
-from damgan_cli.images.photo import Photo, output_format, read_photo, write_photo
-from damgan_cli.parallel import cores
+from damgan_cli.masks.derive import grown, resized
+from damgan_cli.photos.decode import out_of_memory
+from damgan_cli.photos.files import read_mask, write_atomically, write_png
+from damgan_cli.photos.photo import Photo, output_format, read_photo, write_photo
+from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -14,23 +14,23 @@ import numpy as np
 import torch
 from PIL import Image
 
-from damgan_cli.devices import choose_device, choose_dtype
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
-from damgan_cli.hub import push_loaded
-from damgan_cli.images.files import MaskWarning, hole_of, read_mask
-from damgan_cli.images.metadata import turn_upright
-from damgan_cli.images.photo import photo_of, read_photo
-from damgan_cli.images.pixels import display
-from damgan_cli.inpainting.canvas import FITS, LARGEST, NATIVE, Canvas, plan
-from damgan_cli.weights import DEFAULT_WEIGHTS, Weights, load_weights
+from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Canvas, plan
+from damgan_cli.photos.files import MaskWarning, hole_of, read_mask
+from damgan_cli.photos.metadata import turn_upright
+from damgan_cli.photos.photo import photo_of, read_photo
+from damgan_cli.photos.pixels import display
+from damgan_cli.runtime.device import choose_device, choose_dtype
+from damgan_cli.weights.find import DEFAULT_WEIGHTS, Weights, load_weights
+from damgan_cli.weights.hub import push_loaded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from damgan_cli.images.decode import Decoded
-    from damgan_cli.images.photo import Photo
+    from damgan_cli.photos.decode import Decoded
+    from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much

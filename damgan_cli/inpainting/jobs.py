@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
-from damgan_cli.images.decode import most_bytes
-from damgan_cli.images.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
-from damgan_cli.images.pairing import pair_by_relative_path, partners, some
-from damgan_cli.images.received import receive, received
 from damgan_cli.inpainting.record import Record
 from damgan_cli.inpainting.targets import check_no_photos_of_input, check_targets
-from damgan_cli.paths import STREAM, exists, is_file, is_folder, is_stream, same
+from damgan_cli.photos.decode import most_bytes
+from damgan_cli.photos.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
+from damgan_cli.photos.pairing import pair_by_relative_path, partners, some
+from damgan_cli.photos.received import receive, received
+from damgan_cli.runtime.paths import STREAM, exists, is_file, is_folder, is_stream, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.paths import exists, is_file
+from damgan_cli.runtime.paths import exists, is_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damgan_cli.errors import ImageFileError, PairingError
-from damgan_cli.images.files import list_images
-from damgan_cli.paths import STREAM, check_folder_can_be_written, check_name, exists, is_folder, lies_in, same
+from damgan_cli.photos.files import list_images
+from damgan_cli.runtime.paths import (
+    STREAM,
+    check_folder_can_be_written,
+    check_name,
+    exists,
+    is_folder,
+    lies_in,
+    same,
+)
 
 if TYPE_CHECKING:
     from damgan_cli.inpainting.jobs import Job

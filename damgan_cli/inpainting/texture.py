@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.seam import match_seam
+from damgan_cli.inpainting.membrane import match_seam
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

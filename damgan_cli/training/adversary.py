@@ -13,7 +13,7 @@ from damgan_cli.model import losses as L
 from damgan_cli.training.projected import ProjectedDiscriminator
 
 if TYPE_CHECKING:
-    from damgan_cli.evaluation.lpips import Lpips
+    from damgan_cli.perceptual import Lpips
     from damgan_cli.training.config import TrainingConfig
 
 GENERATOR_LOSSES = {

@@ -86,7 +86,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse values no training can run with. Raises TrainingError."""
-        from damgan_cli.images.masks import MASK_KINDS
+        from damgan_cli.masks.generate import MASK_KINDS
 
         checks = [
             (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),

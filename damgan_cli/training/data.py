@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from damgan_cli.errors import ImageFileError, TrainingError
-from damgan_cli.images.files import list_images, memory_for, read_rgb, refuse_narrow
-from damgan_cli.images.masks import make_mask, mask_rng
-from damgan_cli.paths import is_folder
+from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.photos.files import list_images, memory_for, read_rgb, refuse_narrow
+from damgan_cli.runtime.paths import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from damgan_cli.images.masks import numbered_hole
-from damgan_cli.parallel import in_order
+from damgan_cli.masks.generate import numbered_hole
+from damgan_cli.runtime.processes import in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

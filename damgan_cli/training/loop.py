@@ -14,14 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from damgan_cli.devices import choose_dtype
 from damgan_cli.errors import TrainingError
-from damgan_cli.images.files import write_png
 from damgan_cli.model import Generator, composite
 from damgan_cli.model import losses as L
+from damgan_cli.photos.files import write_png
+from damgan_cli.runtime.device import choose_dtype
+from damgan_cli.runtime.distributed import World
 from damgan_cli.training.adversary import R1_EVERY, Adversary
 from damgan_cli.training.card import model_card
-from damgan_cli.training.checkpoints import damage_told, save_checkpoint
+from damgan_cli.training.checkpoint import damage_told, save_checkpoint
 from damgan_cli.training.config import CHECKPOINT
 from damgan_cli.training.interrupt import Interrupted
 from damgan_cli.training.ticks import (
@@ -33,14 +34,13 @@ from damgan_cli.training.ticks import (
     status_line,
 )
 from damgan_cli.training.widen import widened
-from damgan_cli.weights import save_weights
-from damgan_cli.world import World
+from damgan_cli.weights.find import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from damgan_cli.evaluation.lpips import Lpips
+    from damgan_cli.perceptual import Lpips
     from damgan_cli.training.config import TrainingConfig
     from damgan_cli.training.data import Batches
     from damgan_cli.training.device_data import DeviceBatches

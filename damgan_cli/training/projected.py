@@ -17,7 +17,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from damgan_cli.model import PatchDiscriminator
 
 if TYPE_CHECKING:
-    from damgan_cli.evaluation.lpips import Lpips
+    from damgan_cli.perceptual import Lpips
 
 _WIDTHS = (64, 192, 384, 256, 256)
 """Channels of AlexNet after each of its five ReLUs."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.protocol import RATIO_BINS
 from damgan_cli.evaluation.report import mean_scores
-from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.model import composite
 from damgan_cli.training.data import resize_short_side, to_tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.inpaint_files import HOLE, save
-from tests.images.photo_kinds import noise
 from tests.inpainting.tiny import save_tiny_weights
+from tests.photos.photo_kinds import noise
 
 
 @pytest.fixture(scope="session")

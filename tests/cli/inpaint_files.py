@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from damgan_cli.inpainting.record import RECORD
-from tests.images.photo_kinds import HEIGHT, WIDTH
+from tests.photos.photo_kinds import HEIGHT, WIDTH
 
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
 HOLE[5:20, 7:30] = True

@@ -310,7 +310,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(damgan, folders):
 def test_lpips(damgan, folders):
     from safetensors.torch import load_file
 
-    from damgan_cli.evaluation.lpips import Lpips
+    from damgan_cli.perceptual import Lpips
 
     run = ("eval", folders / "results", folders / "truths", "--metrics", "lpips-alex,lpips-vgg", "--json")
     document = json.loads(damgan(*run, "--feature-weights", FEATURE_WEIGHTS).out)

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from damgan_cli.evaluation.protocol import PRINTED, mask_sets, navier_stokes, run_protocol, telea
-from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.masks.generate import make_mask, mask_rng
 from tests.cli.eval_files import CAT, COFFEE, HOLE, write
 
 
@@ -23,7 +23,7 @@ def tiny_weights(tmp_path_factory):
     import torch
 
     from damgan_cli.model import Generator, GeneratorConfig
-    from damgan_cli.weights import save_weights
+    from damgan_cli.weights.find import save_weights
 
     torch.set_num_threads(1)  # threads of so small a network mostly wait for each other
     torch.manual_seed(0)

@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 import skimage.data
 
-from damgan_cli import export
 from damgan_cli.errors import WeightsError
-from damgan_cli.images.masks import make_mask, mask_rng
-from damgan_cli.weights import load_weights
+from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.weights import onnx_export as export
+from damgan_cli.weights.find import load_weights
 from tests.inpainting.tiny import save_tiny_weights
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import damgan_cli
-from damgan_cli.weights import available_weights
+from damgan_cli.weights.find import available_weights
 
 COMMANDS = [
     [], ["inpaint"], ["mask"], ["eval"], ["train"], ["export"], ["weights"],

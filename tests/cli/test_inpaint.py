@@ -13,7 +13,7 @@ from PIL import Image
 
 from damgan_cli.inpainting.inpainter import Inpainter
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
-from tests.images.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
+from tests.photos.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
 
 
 # ------------------------------------------------------------------------------------------ one photo

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.cli.inpaint_files import HOLE, one_error, pixels, save
-from tests.images.photo_kinds import HEIGHT, WIDTH, noise
+from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 
 def test_bad_photo_files(inpaint, photo, mask, tmp_path):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from damgan_cli.inpainting import folder
 from tests.cli.inpaint_files import HOLE, files, save
-from tests.images.photo_kinds import noise
+from tests.photos.photo_kinds import noise
 
 
 @pytest.mark.skipif(os.name == "nt", reason="torchrun")

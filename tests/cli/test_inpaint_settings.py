@@ -14,7 +14,7 @@ from damgan_cli.errors import ImageFileError
 from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.record import RECORD, Record
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
-from tests.images.photo_kinds import noise
+from tests.photos.photo_kinds import noise
 
 FOLDERS = ("photos", "--mask", "masks", "-o", "out")
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import damgan_cli
-from damgan_cli.images.mask_sources import resized
+from damgan_cli.masks.derive import resized
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
-from tests.images.photo_kinds import HEIGHT, WIDTH, noise
+from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")
 

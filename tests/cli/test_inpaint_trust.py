@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from damgan_cli.cli import inpaint as command
-from damgan_cli.images import decode
 from damgan_cli.inpainting import folder, targets
+from damgan_cli.photos import decode
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
-from tests.images.photo_kinds import decompression_bomb, huge_row, noise
+from tests.photos.photo_kinds import decompression_bomb, huge_row, noise
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="fork, and names and links as Linux has them")
 FOLDERS = ("photos", "--mask", "masks", "-o", "out")
@@ -112,7 +112,7 @@ def test_a_full_disk_fails_the_files_it_has_no_room_for(inpaint, tree, monkeypat
             raise OSError(28, "No space left on device")
         return fdopen(descriptor, *args)
 
-    monkeypatch.setattr("damgan_cli.images.atomic.os.fdopen", full)
+    monkeypatch.setattr("damgan_cli.photos.atomic.os.fdopen", full)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
     assert result.err.count("No space left on device). Free some space.") == 2
@@ -129,7 +129,7 @@ def test_too_little_memory_for_a_photo_fails_that_photo(inpaint, tree, monkeypat
             raise MemoryError
         return decode.decode(path)
 
-    monkeypatch.setattr("damgan_cli.images.photo.decode", no_memory)
+    monkeypatch.setattr("damgan_cli.photos.photo.decode", no_memory)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
     assert list(failures(result)) == ["b.png"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from damgan_cli.images.mask_sources import SOURCE_KINDS
-from damgan_cli.images.masks import MASK_KINDS, make_mask, mask_rng
+from damgan_cli.masks.derive import SOURCE_KINDS
+from damgan_cli.masks.generate import MASK_KINDS, make_mask, mask_rng
 
 
 def read(path):

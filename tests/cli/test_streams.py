@@ -12,7 +12,7 @@ import pytest
 
 import damgan_cli
 from tests.cli.inpaint_files import HOLE, save
-from tests.images.photo_kinds import noise
+from tests.photos.photo_kinds import noise
 
 posix = pytest.mark.skipif(os.name == "nt", reason="a shell and its redirections")
 DAMGAN = f"'{sys.executable}' -m damgan_cli"
@@ -89,7 +89,7 @@ def test_scores_are_printed_though_they_cannot_be_saved(damgan, monkeypatch):
     def full(*_):
         raise ImageFileError("Cannot write scores.csv (No space left on device).", "Free some space.")
 
-    monkeypatch.setattr("damgan_cli.images.files.write_atomically", full)
+    monkeypatch.setattr("damgan_cli.photos.files.write_atomically", full)
     result = damgan("eval", "results", "truths", "--csv", "scores.csv", "--json", "--workers", 1)
     assert result.code == 1
     assert "Free some space" in result.err

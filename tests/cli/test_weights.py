@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from damgan_cli import weights as weights_module
-from tests.hub_server import READ, WRITE
+from damgan_cli.weights import find as weights_module
 from tests.inpainting.tiny import save_tiny_weights
+from tests.weights.hub_server import READ, WRITE
 
 FILES = ("config.json", "model.safetensors", "README.md")
 
@@ -162,7 +162,7 @@ def test_list_and_info_import_no_torch(embedded):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "import damgan_cli.weights as w\n"
+        "import damgan_cli.weights.find as w\n"
         "w._EMBEDDED = Path(sys.argv[1])\n"
         "from damgan_cli.cli import app\n"
         "for line in ('weights list', 'weights info faces'):\n"

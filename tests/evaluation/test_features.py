@@ -16,7 +16,7 @@ from torch import nn
 from damgan_cli.errors import ImageFileError, WeightsError
 from damgan_cli.evaluation import feature_files, features
 from damgan_cli.evaluation.features import FeatureMetrics
-from damgan_cli.evaluation.lpips import Lpips
+from damgan_cli.perceptual import Lpips
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 PHOTO = cv2.resize(data.astronaut(), (128, 128), interpolation=cv2.INTER_AREA)

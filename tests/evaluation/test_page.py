@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from damgan_cli.evaluation.metrics import score
-from damgan_cli.images.masks import make_mask, mask_rng
+from damgan_cli.masks.generate import make_mask, mask_rng
 from tests.evaluation.browser import CHROMIUM, Browser
 
 EVIL = "<img src=x onerror=boom()> & __DATA__"

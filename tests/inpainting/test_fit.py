@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from damgan_cli.inpainting.inpainter import Inpainter
-from tests.inpainting.test_canvas import hole_with, photo
+from tests.inpainting.test_windows import hole_with, photo
 
 SHAPE = (300, 420)
 DEEP = hole_with(SHAPE, (60, 240, 100, 330))
@@ -65,7 +65,7 @@ def test_large_fills_are_pasted_in_pieces_that_fit_together(fits, monkeypatch):
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     rgb = np.stack([x / 2, y / 2, 200 - x / 3], -1).astype(np.uint8)
     at_once = filled(fits["smooth"], DEEP, rgb)
-    monkeypatch.setattr("damgan_cli.inpainting.canvas._PIECE", 50)
+    monkeypatch.setattr("damgan_cli.inpainting.windows._PIECE", 50)
     difference = np.abs(filled(fits["smooth"], DEEP, rgb).astype(int) - at_once)
     assert difference.max() <= 8  # levels: the membrane is solved on grids that lie a little differently
     assert difference[DEEP].mean() < 0.3

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from damgan_cli.images.files import MaskWarning
 from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.jobs import Job
+from damgan_cli.photos.files import MaskWarning
 from tests.cli.inpaint_files import HOLE, files, save
-from tests.images.photo_kinds import HEIGHT, WIDTH, noise
+from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 COUNT = 10
 

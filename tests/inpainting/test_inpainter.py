@@ -16,10 +16,10 @@ from PIL import Image
 
 from damgan_cli import Inpainter
 from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
-from damgan_cli.images.files import MaskWarning
-from damgan_cli.images.pixels import store
-from damgan_cli.inpainting.seam import match_seam
-from tests.inpainting.test_canvas import HOLES, hole_with, photo
+from damgan_cli.inpainting.membrane import match_seam
+from damgan_cli.photos.files import MaskWarning
+from damgan_cli.photos.pixels import store
+from tests.inpainting.test_windows import HOLES, hole_with, photo
 
 
 def test_at_128_it_is_the_generator_with_matched_seams(inpainter):

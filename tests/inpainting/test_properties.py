@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from damgan_cli.images.decode import displayed_size
-from damgan_cli.images.files import read_rgb, write_png
-from damgan_cli.images.metadata import ORIENTATION
-from damgan_cli.images.pixels import store
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.inpainting.jobs import Job
-from tests.images.photo_kinds import LOSSLESS, mode_of, noise, stored_pixels
+from damgan_cli.photos.decode import displayed_size
+from damgan_cli.photos.files import read_rgb, write_png
+from damgan_cli.photos.metadata import ORIENTATION
+from damgan_cli.photos.pixels import store
+from tests.photos.photo_kinds import LOSSLESS, mode_of, noise, stored_pixels
 
 quick = functools.partial(
     settings,

@@ -16,14 +16,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from damgan_cli.evaluation.lpips import Lpips
 from damgan_cli.model import GeneratorConfig
+from damgan_cli.perceptual import Lpips
 from damgan_cli.training import config as presets
 from damgan_cli.training.adversary import Adversary
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
 from damgan_cli.training.loop import Budget, Trainer, jittered, learning_rate, nearness
-from damgan_cli.weights import load_weights
+from damgan_cli.weights.find import load_weights
 from tests.evaluation.test_features import random_weights
 from tests.training.small import TINY, settings, stats
 

@@ -1,0 +1,154 @@
+"""Mask files: many at once on all cores, their manifest and a contact sheet."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from damgan_cli.errors import DamganError
+from damgan_cli.masks.derive import hole_from
+from damgan_cli.masks.generate import Boxes, make_mask, mask_rng, touches_border
+from damgan_cli.photos.files import memory_for, read_mask, write_atomically, write_png
+from damgan_cli.runtime.processes import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+MANIFEST = "manifest.csv"
+VERSION = 1
+"""Of the manifest's columns and of the JSON document."""
+
+_SHEET_CELL = 160
+_SHEET_MOST = 60
+_CAPTION = 18
+
+
+@dataclass(frozen=True)
+class Job:
+    """One mask to make: drawn with the random stream of ``index``, or read from ``sources``."""
+
+    path: Path
+    kind: str
+    index: int = 0
+    width: int = 0
+    height: int = 0
+    sources: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all masks of a run have in common."""
+
+    seed: int = 0
+    ratio: tuple[float, float] | None = None
+    boxes: Boxes = field(default_factory=Boxes)
+    source_options: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``mask_sources.hole_from``."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the manifest."""
+
+    version: int
+    file: str
+    """Relative to the folder of the manifest."""
+    kind: str
+    source: str | None
+    """File or files that the mask was made from."""
+    seed: int | None
+    index: int | None
+    width: int
+    height: int
+    ratio: float
+    """Hole fraction achieved."""
+    touches_border: bool
+    sha256: str
+    """Of the pixels, row by row, a byte each, 0 or 255: PNG files of other programs keep it."""
+
+
+def make_files(
+    jobs: Sequence[Job], settings: Settings, root: Path, workers: int | None = None
+) -> Iterator[Record | DamganError]:
+    """Write the masks of ``jobs``; yields, in their order, what was written or what is wrong.
+
+    The files do not depend on the number of ``workers``, see ``parallel.in_order``.
+    """
+    return in_order(partial(_make, settings=settings, root=root), jobs, workers)
+
+
+def _make(job: Job, settings: Settings, root: Path) -> Record | DamganError:
+    try:
+        with memory_for(job.sources[0] if job.sources else job.path):
+            return _make_one(job, settings, root)
+    except DamganError as problem:
+        return problem
+
+
+def _make_one(job: Job, settings: Settings, root: Path) -> Record:
+    if job.sources:
+        pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
+    else:
+        rng = mask_rng(settings.seed, job.index)
+        pixels = make_mask(job.kind, job.height, job.width, rng, ratio=settings.ratio, boxes=settings.boxes)
+    write_png(job.path, pixels)
+    return Record(
+        version=VERSION,
+        file=job.path.relative_to(root).as_posix(),
+        kind=job.kind,
+        source=" ".join(map(str, job.sources)) or None,
+        seed=None if job.sources else settings.seed,
+        index=None if job.sources else job.index,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        ratio=round(np.count_nonzero(pixels) / pixels.size, 6),
+        touches_border=touches_border(pixels),
+        sha256=hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest(),
+    )
+
+
+def write_manifest(path: Path, records: Sequence[Record]) -> None:
+    """Write the records as CSV. Raises ImageFileError."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Record.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        row: dict[str, Any] = asdict(record)
+        writer.writerow(
+            row | {"ratio": f"{record.ratio:.6f}", "touches_border": str(record.touches_border).lower()}
+        )
+    write_atomically(path, text.getvalue().encode())
+
+
+def write_sheet(path: Path, records: Sequence[Record], root: Path) -> int:
+    """Write a contact sheet (PNG) of the first 60 masks, with kind and hole ratio; returns their number.
+
+    Raises ImageFileError.
+    """
+    shown = records[:_SHEET_MOST]
+    columns = math.ceil(math.sqrt(1.5 * len(shown)))
+    rows = math.ceil(len(shown) / columns)
+    pitch = _SHEET_CELL + 8
+    sheet = np.full((rows * (pitch + _CAPTION) + 8, columns * pitch + 8), 96, np.uint8)
+    for number, record in enumerate(shown):
+        top, left = 8 + number // columns * (pitch + _CAPTION), 8 + number % columns * pitch
+        mask = read_mask(root / record.file).astype(np.uint8) * 255
+        scale = _SHEET_CELL / max(mask.shape)
+        size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+        small = cv2.resize(mask, size, interpolation=interpolation)
+        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
+        caption = f"{record.kind} {record.ratio:.3f}"
+        place = (left, top + small.shape[0] + 13)
+        cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)
+    write_png(path, sheet)
+    return len(shown)
