@@ -1,7 +1,7 @@
 """Weights folders: a name, a path or a Hub repository becomes a verified generator, and back.
 
 A weights folder holds ``model.safetensors`` (float16), ``config.json`` and a model card; nothing in it is
-ever unpickled. The format is described in docs/weights-format.md, the network's side is in ``hub.py``.
+ever unpickled. The format is described in docs/weights.md, the network's side is in ``hub.py``.
 """
 
 from __future__ import annotations

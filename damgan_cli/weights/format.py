@@ -1,6 +1,6 @@
 """The files of a weights folder: what ``config.json`` must say, and the digest of the tensors.
 
-``weights.schema.json`` is the one definition of ``config.json``. See docs/weights-format.md.
+``weights.schema.json`` is the one definition of ``config.json``. See docs/weights.md.
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ def test_schema_refuses_each_kind_of_nonsense(folder):
 
 
 def test_every_entry_of_the_schema_is_documented():
-    page = (Path(__file__).parents[2] / "docs" / "weights-format.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text()
     assert [key for key in SCHEMA["properties"] if f"`{key}`" not in page] == []
     assert set(SCHEMA["required"]) <= set(SCHEMA["properties"])
 
