@@ -211,7 +211,7 @@ def inpaint(
             **mask_settings(mask),
         }
 
-    plan = world.once(
+    plan = world.broadcast(
         lambda: plan_jobs(
             sources,
             mask,
@@ -290,7 +290,7 @@ def _batch_size(text: str) -> int | None:
 def _load_after_the_first(world: World, load: Callable[[], Inpainter]) -> Inpainter:
     """Every process loads the model, once the first one could: one error message, one download."""
     loaded: list[Inpainter] = []
-    world.once(lambda: loaded.append(load()))
+    world.broadcast(lambda: loaded.append(load()))
     return loaded[0] if loaded else load()
 
 

@@ -119,7 +119,7 @@ def train(
     say = (lambda _: None) if quiet or not world.first else console.note
     init_from = None if resume else init
     # what can be said at once comes before torch, which takes its time
-    paths, val_paths = world.once(
+    paths, val_paths = world.broadcast(
         lambda: _look(
             data, val, out / CHECKPOINT, init_from, config.perceptual, perceptual_weights, resume=resume
         )

@@ -1,4 +1,4 @@
-"""The shared core: generator (Fig. 2), DAM block (Fig. 3), discriminator and losses (Eq. 1-4)."""
+"""The paper: generator (Fig. 2), DAM block (Fig. 3), discriminator and losses (Eq. 1-3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from damgan_cli.model.config import GeneratorConfig
 
 if TYPE_CHECKING:
     from damgan_cli.model.dam import DAMBlock
-    from damgan_cli.model.discriminator import Discriminator, PatchDiscriminator
+    from damgan_cli.model.discriminator import Discriminator
     from damgan_cli.model.generator import Generator, GeneratorOutput, composite
 
 __all__ = [
@@ -18,14 +18,12 @@ __all__ = [
     "Generator",
     "GeneratorConfig",
     "GeneratorOutput",
-    "PatchDiscriminator",
     "composite",
 ]
 
 _HOMES = {
     "DAMBlock": "dam",
     "Discriminator": "discriminator",
-    "PatchDiscriminator": "discriminator",
     "Generator": "generator",
     "GeneratorOutput": "generator",
     "composite": "generator",

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Discriminator(nn.Module):
@@ -42,38 +41,4 @@ class Discriminator(nn.Module):
             x = F.leaky_relu(conv(F.pad(x, (1, 2, 1, 2))), 0.2)
             features.append(x)
         logits: Tensor = self.linear(x.flatten(1)).float()  # (B, 1)
-        return logits.squeeze(1), features
-
-
-class PatchDiscriminator(nn.Module):
-    """Judges every patch: three 4×4 convolutions of stride 2, one 3×3, then a 3×3 to one logit per place.
-
-    Spectral norm on all (SN-PatchGAN, Yu et al. 2019, Sec. 3.3), leaky ReLU 0.2. Narrower than usual
-    (48-96-192-192): on a CPU the discriminator's every FLOP counts three times, twice over.
-    """
-
-    CHANNELS = (48, 96, 192)
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, *self.CHANNELS)
-        self.convs = nn.ModuleList(
-            [
-                *(spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(widths)),
-                spectral_norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1)),
-            ]
-        )
-        self.judge = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Composited images (B, 3, H, W) in [-1, 1] -> logits (B, H/8, W/8)."""
-        return self.features(image)[0]
-
-    def features(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Logits (B, H/8, W/8) and the features after each convolution."""
-        x, features = image, []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
-            features.append(x)
-        logits: Tensor = self.judge(x).float()  # (B, 1, H/8, W/8)
         return logits.squeeze(1), features

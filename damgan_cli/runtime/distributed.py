@@ -12,7 +12,7 @@ from damgan_cli.errors import DamganError, ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from torch import Tensor
+    from torch import nn
 
 _T = TypeVar("_T")
 _PATIENCE = timedelta(days=30)  # the first process may finish hours before the last
@@ -53,7 +53,7 @@ class World:
         """Every ``size``-th item: neighbours, often alike in size, go to different processes."""
         return list(items[self.rank :: self.size])
 
-    def once(self, work: Callable[[], _T]) -> _T:
+    def broadcast(self, work: Callable[[], _T]) -> _T:
         """What ``work`` returns in the first process, for all; if it raises, the others leave quietly."""
         if self.size == 1:
             return work()
@@ -62,9 +62,9 @@ class World:
             if self.first:
                 box = [work(), True]
         except DamganError:
-            self._broadcast(box)
+            self._send(box)
             raise
-        self._broadcast(box)
+        self._send(box)
         if not box[1]:
             raise SystemExit(ExitCode.USAGE)
         value: _T = box[0]
@@ -80,30 +80,32 @@ class World:
         distributed.gather_object(items, everyone)
         return [item for part in everyone for item in part] if everyone else items
 
-    def average(self, tensors: list[Tensor]) -> None:
-        """Replace tensors of the same shapes in all processes by their mean over the processes, in place."""
-        if self.size == 1 or not tensors:
-            return
-        import torch
-        from torch import distributed
-
-        flat = torch.cat([tensor.flatten() for tensor in tensors])  # one message is faster than hundreds
-        distributed.all_reduce(flat)
-        flat /= self.size
-        means = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, mean in zip(tensors, means, strict=True):
-            tensor.copy_(mean.view_as(tensor))
-
-    def largest(self, values: list[float]) -> list[float]:
-        """The largest of each value over all processes."""
-        if self.size == 1:
+    def all_reduce(self, values: list[float], operation: str = "mean") -> list[float]:
+        """Each value's ``mean`` or ``max`` over all processes, in every one of them."""
+        if self.size == 1 or not values:
             return values
         import torch
         from torch import distributed
 
         together = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(together, distributed.ReduceOp.MAX)
+        if operation == "max":
+            distributed.all_reduce(together, distributed.ReduceOp.MAX)
+        else:
+            distributed.all_reduce(together)
+            together /= self.size
         return [float(value) for value in together]
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """``module`` with gradients that are, in every process, the mean over the processes.
+
+        For its calls alone: parameters and ``state_dict`` stay with ``module`` itself.
+        """
+        if self.size == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        # Buffers (of spectral norms) are functions of parameters, which are the same everywhere.
+        return DistributedDataParallel(module, broadcast_buffers=False)
 
     def leave(self) -> None:
         """Part in peace; to be called when nothing is left to be said."""
@@ -112,7 +114,7 @@ class World:
 
             distributed.destroy_process_group()
 
-    def _broadcast(self, box: list[Any]) -> None:
+    def _send(self, box: list[Any]) -> None:
         from torch import distributed
 
         distributed.broadcast_object_list(box, src=0)

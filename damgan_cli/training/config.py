@@ -106,6 +106,10 @@ class TrainingConfig:
                 self.discriminator != "projected" or self.perceptual == "lpips_alex",
                 "a projected discriminator needs perceptual=lpips_alex",
             ),
+            (
+                self.discriminator != "projected" or max(self.r1_gamma, self.feature_matching) == 0,
+                "r1_gamma and feature_matching are for a global or patch discriminator",
+            ),
             (0 <= self.deep_weight <= 1, "deep_weight must be within 0..1"),
             (
                 self.perceptual in ("", "lpips_alex", "lpips_vgg"),

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import Generator, composite
-from damgan_cli.model import losses as L
+from damgan_cli.model.losses import dam_loss, reconstruction_loss
 from damgan_cli.photos.files import write_png
 from damgan_cli.runtime.device import choose_dtype
 from damgan_cli.runtime.distributed import World
@@ -25,6 +24,13 @@ from damgan_cli.training.card import model_card
 from damgan_cli.training.checkpoint import damage_told, save_checkpoint
 from damgan_cli.training.config import CHECKPOINT
 from damgan_cli.training.interrupt import Interrupted
+from damgan_cli.training.objective import (
+    Term,
+    jittered,
+    pixel_weight,
+    ssim_loss,
+    weighted_reconstruction_loss,
+)
 from damgan_cli.training.ticks import (
     STATS,
     append_stats,
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from damgan_cli.model import GeneratorOutput
     from damgan_cli.perceptual import Lpips
     from damgan_cli.training.config import TrainingConfig
     from damgan_cli.training.data import Batches
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights"
 _WARMUP_SHARE = 0.05
+_ASKED_EVERY = 0.25  # seconds
 _TICK_SHARE = 0.1 - 1e-9  # of the budget; less, as shares are sums of floats
 
 
@@ -80,34 +88,9 @@ def learning_rate(config: TrainingConfig, images: int, progress: float) -> float
     return warmup * (config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * phase)) / 2)
 
 
-def jittered(*images: Tensor) -> list[Tensor]:
-    """The same random crop, scale, mirroring and transposition of several (B, 3, S, S).
-
-    A perceptual network that always looks through one grid of strides rewards patterns of dots that fit
-    this grid; random transformations of its input do not (E-LPIPS, Kettunen et al. 2019).
-    """
-    size = images[0].shape[-1]
-    side = size - int(torch.randint(size // 8, ()))
-    top, left = (int(torch.randint(size - side + 1, ())) for _ in "yx")
-    target = round(side * (0.75 + 0.5 * float(torch.rand(()))))
-    mirror, transpose = torch.rand(2) < 0.5
-    cut = [image[..., top : top + side, left : left + side] for image in images]
-    cut = [F.interpolate(image, size=(target, target), mode="bilinear") for image in cut]
-    cut = [image.flip(3) for image in cut] if mirror else cut
-    return [image.transpose(2, 3) for image in cut] if transpose else cut
-
-
-def nearness(mask: Tensor, deep: float) -> Tensor:
-    """Weight of pixels (B, 1, H, W): 1 at known ones, in the hole falling to ``deep`` from 28 px on.
-
-    What lies deep can be many things, and L1 would have their mean (spatial discounting, Yu et al. 2018).
-    """
-    known = F.max_pool2d(1 - mask, 4)  # coarse steps do, and cost a sixteenth
-    reached = [known]
-    for reach in (1, 2, 3):
-        reached.append(F.max_pool2d(reached[-1], 2 * reach + 1, stride=1, padding=reach))
-    near = torch.stack(reached).mean(0)
-    return F.interpolate(deep + (1 - deep) * near, size=mask.shape[-2:], mode="nearest")
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 class Trainer:
@@ -132,6 +115,8 @@ class Trainer:
         self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.adversary = Adversary(config, perceptual).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.D = self.adversary.D
+        self.G_parallel = self.world.parallel(self.G)
+        self.adversary_parallel = self.world.parallel(self.adversary)
         self.perceptual = perceptual and perceptual.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)
         self.optimizer_G = self._adam(self.G, config.learning_rate)
@@ -161,92 +146,76 @@ class Trainer:
         self.G.load_state_dict(state)
         self.ema.load_state_dict(state)
 
-    def train_step(self) -> dict[str, float | Tensor]:
-        """One step of the generator and, once it has joined, one of the discriminator; returns losses."""
+    def train_step(self) -> dict[str, Tensor]:
+        """One step of the generator and, once it has joined, one of the discriminator.
+
+        Returns every term of the losses by name, unweighted, and both gradients' norms before clipping.
+        """
         config = self.config
         rate = learning_rate(config, self.images, self.progress)
-        for optimizer, full in (
-            (self.optimizer_G, config.learning_rate),
-            (self.optimizer_D, config.discriminator_learning_rate),
-        ):
-            for group in optimizer.param_groups:
-                group["lr"] = full * rate
+        _set_rate(self.optimizer_G, config.learning_rate * rate)
+        _set_rate(self.optimizer_D, config.discriminator_learning_rate * rate)
         adversarial = config.lambda_adv > 0 and self.progress >= config.adversarial_start
 
         # (B, 3, S, S) in [-1, 1] and (B, 1, S, S), 1 = hole
         truth, mask = self.batches.tensors(self.step * self.world.size + self.world.rank, self.device)
-        weight = None
-        if config.hole_weight:
-            ratio = mask.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1 / mask[0].numel())
-            weight = 1 + config.hole_weight * mask / ratio
-            if config.deep_weight < 1:
-                weight = weight * nearness(mask, config.deep_weight)
 
+        # --- Generator
         with self._autocast():
-            output = self.G(truth, mask)
+            output = self.G_parallel(truth, mask)
             fake = composite(truth, mask, output.result)  # what D sees; Eq. 1 and 3 take G(x) as it is
-        loss_re = L.reconstruction_loss(truth, output.coarse, output.result, weight)  # Eq. 1
-        loss_dam = L.dam_loss(output.maps, truth, output.result)  # Eq. 3
-        loss = config.lambda_re * loss_re + config.lambda_dam * loss_dam  # Eq. 4
-        losses: dict[str, float | Tensor] = {"loss_re": loss_re.detach(), "loss_dam": loss_dam.detach()}
+        terms = {
+            "re": Term(config.lambda_re, self._reconstruction(truth, mask, output)),  # Eq. 1
+            "dam": Term(config.lambda_dam, dam_loss(output.maps, truth, output.result)),  # Eq. 3
+        }
         if config.lambda_ssim:
-            loss_ssim = L.ssim_loss(fake, truth)
-            loss = loss + config.lambda_ssim * loss_ssim
-            losses["loss_ssim"] = loss_ssim.detach()
+            terms["ssim"] = Term(config.lambda_ssim, ssim_loss(fake, truth))
         if self.perceptual is not None:
             with self._autocast():
-                loss_perceptual = self.perceptual(*jittered(fake, truth)).mean()
-            loss = loss + config.lambda_perceptual * loss_perceptual
-            losses["loss_lpips"] = loss_perceptual.detach()
+                distance = self.perceptual(*jittered(fake, truth)).mean()
+            terms["lpips"] = Term(config.lambda_perceptual, distance)
         if adversarial:
             with self._autocast():
-                against = self.adversary.generator_losses(truth, fake, mask)  # Eq. 2, G
-            loss = loss + config.lambda_adv * against["adv"]
-            if "fm" in against:
-                loss = loss + config.feature_matching * against["fm"]
-            losses |= {f"loss_{name}": value.detach() for name, value in against.items()}
-        self._descend(self.optimizer_G, self.G, loss, losses, "G")
+                terms |= self.adversary.generator_terms(truth, fake, mask)  # Eq. 2
+        told = self._descend("G", self.G, self.optimizer_G, terms)
+
+        # --- Discriminator
         if adversarial:
+            penalise = config.r1_gamma > 0 and self.step % R1_EVERY == 0
             with self._autocast():
-                loss_d = self.adversary.discriminator_loss(truth, fake, mask)  # Eq. 2, D
-            losses["loss_d"] = loss_d.detach()
-            if config.r1_gamma and self.step % R1_EVERY == 0:
-                loss_d = loss_d + self.adversary.penalty(truth)
-            self._descend(self.optimizer_D, self.D, loss_d, losses, "D")
+                terms = self.adversary_parallel(truth, fake, mask, penalise=penalise)  # Eq. 2
+            told |= self._descend("D", self.D, self.optimizer_D, terms)
+
+        # --- Moving average of the generator
         self.step += 1
-        self._update_ema()
-        return losses
+        # The half-life grows with the images seen (Karras et al. 2022), lest the average remember the start.
+        half_life = min(config.ema_half_life, 0.05 * self.images)
+        keep = 0.5 ** (config.batch_size * self.world.size / half_life) if half_life > 0 else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)
+        return told
+
+    def _reconstruction(self, truth: Tensor, mask: Tensor, output: GeneratorOutput) -> Tensor:
+        config = self.config
+        if not config.hole_weight:
+            return reconstruction_loss(truth, output.coarse, output.result)  # Eq. 1
+        weight = pixel_weight(mask, config.hole_weight, config.deep_weight)
+        return weighted_reconstruction_loss(truth, output.coarse, output.result, weight)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _descend(
-        self,
-        optimizer: torch.optim.Optimizer,
-        module: nn.Module,
-        loss: Tensor,
-        losses: dict[str, float | Tensor],
-        name: str,
-    ) -> None:
+        self, name: str, module: nn.Module, optimizer: torch.optim.Optimizer, terms: dict[str, Term]
+    ) -> dict[str, Tensor]:
+        """One step down the weighted sum of ``terms`` (Eq. 4 where they are the paper's)."""
+        loss = sum(term.weight * term.value for term in terms.values())
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.world.average([p.grad for p in module.parameters() if p.grad is not None])
+        loss.backward()  # type: ignore[union-attr]
         norm = nn.utils.clip_grad_norm_(module.parameters(), self.config.gradient_clip)
-        if not torch.isfinite(norm):
-            raise TrainingError(
-                f"The training diverged: gradient of {name} {norm.item()} after {self.images} images.",
-                "Go on from the last checkpoint with a lower learning_rate or gradient_clip (--set).",
-            )
-        losses[f"gradient_{name}"] = norm.detach()
         optimizer.step()
-
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        # The half-life grows with the images seen (Karras et al. 2022), lest the average remember the start.
-        half_life = min(self.config.ema_half_life, 0.05 * self.images)
-        batch = self.config.batch_size * self.world.size
-        keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)
+        values = {f"loss_{term}": value.detach() for term, (_, value) in terms.items()}
+        return {**values, f"gradient_{name}": norm.detach()}
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs for the training to go on to the same bits."""
@@ -329,12 +298,12 @@ def run(
         if first and not trainer.step:
             tick({"images": 0, "seconds": 0.0})
         while trainer.progress < 1:
-            # while the first validates, the others wait here: all leave, or all go on
-            if trainer.world.largest([float(bool(interrupted))])[0]:
-                break
             stats = _train_one_tick(trainer, interrupted)
             if first:
                 tick(stats)
+            # while the first validates, the others wait here: all leave, or all go on
+            if trainer.world.all_reduce([float(bool(interrupted))], "max")[0]:
+                break
     if trainer.progress < 1:
         return False
     if not first:
@@ -369,30 +338,43 @@ def _tensorboard(folder: Path, images: int, say: Callable[[str], None], *, first
 
 
 def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, float]:
-    """Train one tick (less at the end or when interrupted); returns mean losses and speed."""
-    first, begun = trainer.images, trainer.progress
+    """Train one tick (less at the end or when interrupted); returns mean losses and speed.
+
+    Clock, Ctrl-C and divergence are asked a few times a second, by all processes at the same step: it makes
+    them, and a GPU, wait for each other. Raises TrainingError if the training has diverged.
+    """
+    first, begun, first_step = trainer.images, trainer.progress, trainer.step
     started, spent = time.perf_counter(), trainer.seconds
-    sums: dict[str, tuple[float | Tensor, int]] = {}
-    while True:
+    sums: dict[str, tuple[Tensor, int]] = {}
+    ask_at = trainer.step + 1
+    last = False
+    while not last:
         for name, value in trainer.train_step().items():
-            total, count = sums.get(name, (0.0, 0))
+            total, count = sums.get(name, (torch.zeros_like(value), 0))
             sums[name] = (total + value, count + 1)
-        # all processes must stop at the same step
-        trainer.seconds, asked = trainer.world.largest(
-            [spent + time.perf_counter() - started, float(bool(interrupted))]
+        last = trainer.images - first >= trainer.config.tick_images or trainer.progress - begun >= _TICK_SHARE
+        last = last or trainer.progress >= 1
+        if not last and trainer.step < ask_at:
+            continue
+        finite = all(math.isfinite(total) for total, _ in sums.values())
+        seconds, asked, diverged = trainer.world.all_reduce(
+            [time.perf_counter() - started, float(bool(interrupted)), float(not finite)], "max"
         )
+        if diverged:
+            raise TrainingError(
+                f"The training diverged: a loss or gradient is not finite after {trainer.images:,} images.",
+                "Go on from the last checkpoint with a lower learning_rate or gradient_clip (--set).",
+            )
         if asked:
             interrupted.set()
-        done = trainer.progress >= 1 or interrupted or trainer.images - first >= trainer.config.tick_images
-        if done or trainer.progress - begun >= _TICK_SHARE:
-            break
-    seconds = time.perf_counter() - started
-    means = torch.tensor([float(total) / count for total, count in sums.values()])
-    trainer.world.average([means])
+        trainer.seconds = spent + seconds
+        ask_at = trainer.step + max(1, int(_ASKED_EVERY * (trainer.step - first_step) / seconds))
+        last = last or bool(interrupted) or trainer.progress >= 1 or trainer.progress - begun >= _TICK_SHARE
+    means = trainer.world.all_reduce([float(total) / count for total, count in sums.values()])
     return {
         "images": trainer.images,
         "seconds": trainer.seconds,
         "images_per_second": (trainer.images - first) / seconds,
         "learning_rate": trainer.optimizer_G.param_groups[0]["lr"],
-        **dict(zip(sums, means.tolist(), strict=True)),
+        **dict(zip(sums, means, strict=True)),
     }

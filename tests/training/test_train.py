@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,13 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from damgan_cli.model import GeneratorConfig
-from damgan_cli.perceptual import Lpips
 from damgan_cli.training import config as presets
-from damgan_cli.training.adversary import Adversary
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
-from damgan_cli.training.loop import Budget, Trainer, jittered, learning_rate, nearness
+from damgan_cli.training.loop import Budget, Trainer, learning_rate
 from damgan_cli.weights.find import load_weights
 from tests.evaluation.test_features import random_weights
 from tests.training.small import TINY, settings, stats
@@ -239,60 +235,6 @@ def test_further_losses_take_part(damgan, photos, tmp_path, changes):
     )
     network = "D" if "r1_gamma" in changes else "G"
     assert any(not torch.equal(a, changed[network][name]) for name, a in without[network].items())
-
-
-def test_the_projected_discriminator_learns_to_tell_and_its_network_stays():
-    """Shown the same pictures a few times, its heads tell noise from flat holes."""
-    torch.manual_seed(0)
-    config = replace(
-        presets.BEST, size=64, gan_loss="hinge", discriminator="projected", generator=GeneratorConfig()
-    )
-    alexnet = Lpips("alex", random_weights("alex"))
-    before = [parameter.clone() for parameter in alexnet.parameters()]
-    adversary = Adversary(config, alexnet)
-    names = [name for name, _ in adversary.D.named_parameters()]
-    assert names
-    assert not any("alexnet" in name for name in names)
-    truth = torch.rand(4, 3, 64, 64) * 2 - 1
-    mask = torch.zeros(4, 1, 64, 64)
-    mask[..., 16:48, 16:48] = 1
-    fake = truth * (1 - mask)
-    optimizer = torch.optim.Adam(adversary.D.parameters(), 1e-3)
-    losses = []
-    for _ in range(25):
-        loss = adversary.discriminator_loss(truth, fake, mask)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0] - 0.2
-    assert all(torch.equal(a, b) for a, b in zip(before, alexnet.parameters(), strict=True))
-    filled = fake.clone().requires_grad_()
-    adversary.generator_losses(truth, filled, mask)["adv"].backward()
-    assert filled.grad.abs().sum() > 0
-
-
-def test_deep_pixels_count_less():
-    mask = torch.zeros(1, 1, 128, 128)
-    mask[..., 20:108, 20:108] = 1
-    weights = nearness(mask, 0.25)
-    assert weights.shape == mask.shape
-    assert weights[0, 0, 64, 64] == 0.25
-    assert (weights[mask == 0] == 1).all()
-    row = weights[0, 0, 64, 20:65]
-    assert (row.diff() <= 0).all()
-
-
-def test_jitter_treats_images_alike():
-    torch.manual_seed(0)
-    photo = torch.rand(1, 3, 64, 64)
-    sizes = set()
-    for _ in range(20):
-        a, b = jittered(photo, photo)
-        assert torch.equal(a, b)
-        sizes.add(a.shape[-1])
-    assert len(sizes) > 5
-    assert min(sizes) >= 42
 
 
 def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
