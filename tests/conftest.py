@@ -14,6 +14,14 @@ from damgan_cli.cli import main
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_the_tests(tmp_path_factory):
+    """What damgan remembers of this machine does not come from the user's cache, nor go there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @dataclass
 class Ran:
     """What a run of the command line left behind."""

@@ -7,6 +7,7 @@ import re
 import torch
 
 from damgan_cli.errors import DeviceError
+from damgan_cli.runtime import speed
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -40,28 +41,22 @@ def available_devices() -> list[str]:
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
-def choose_dtype(spec: str, device: torch.device) -> torch.dtype:
+def choose_dtype(spec: str, device: torch.device, *, training: bool = False) -> torch.dtype:
     """The number type that convolutions run in; results are float32 in any case.
 
-    "auto" takes bfloat16 where the hardware multiplies it natively (2-3 times as fast on such CPUs), float16
-    on older GPUs, else float32. Raises DeviceError for unknown names and for float16 on the CPU.
+    "auto" takes on a CPU what a measurement finds faster there, with the backward pass if ``training`` (see
+    `speed`); on a GPU bfloat16, float16 where the card has no bfloat16; else float32. Raises DeviceError for
+    unknown names and for float16 on the CPU.
     """
     if spec == "auto":
         if device.type == "cuda":
             return (
                 torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
             )
-        return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
+        faster = device.type == "cpu" and speed.cpu_prefers_bfloat16(training=training)
+        return torch.bfloat16 if faster else torch.float32
     if spec not in DTYPES:
         raise DeviceError(f"There is no number type {spec!r}.", f"Use auto, {', '.join(DTYPES)}.")
     if spec == "float16" and device.type == "cpu":
         raise DeviceError("float16 is slower than float32 on a CPU.", "Use --dtype auto or bfloat16.")
     return DTYPES[spec]
-
-
-def _cpu_has_bfloat16() -> bool:
-    # Private, so missing names must not hurt; without these units bfloat16 is emulated and slower.
-    checks = (
-        getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return any(check() for check in checks if check)

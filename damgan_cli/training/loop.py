@@ -109,7 +109,7 @@ class Trainer:
         torch.manual_seed(seed)
         self.config, self.batches, self.device, self.seed, self.budget = config, batches, device, seed, budget
         self.world = world or World()
-        dtype = choose_dtype("auto", device)
+        dtype = choose_dtype("auto", device, training=True)
         # float16 gradients would need loss scaling; only GPUs without bfloat16 ask for it
         self.dtype = torch.float32 if dtype == torch.float16 else dtype
         self.G = Generator(config.generator).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,162 @@
+"""Which number type this machine convolves faster in: measured once, then remembered.
+
+What a CPU's flags promise is no guide: with the same AVX512-BF16 flag bfloat16 halves the time on one CPU and
+takes half as long again as float32 on another. The figures lie in the user's cache folder, one small file for
+each CPU model, number of threads and version of torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LAYERS = ((32, 128), (48, 64), (96, 32), (256, 16))
+"""Channels and side (px) of the generator's convolutions at its four levels, for an image of 128 px."""
+_SECONDS = 0.3
+"""How long is measured, about; more where one pass over the layers takes longer."""
+_HOPELESS = 3.0
+"""bfloat16 that takes this many times as long as float32 is emulated: no second look."""
+_WORTH = 1.1
+"""How many times as fast bfloat16 must be: it is less exact, and a tie is float32's."""
+
+_IDENTIFYING = {
+    "vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86
+    "CPU implementer", "CPU part", "CPU variant", "Features",  # Arm
+}  # fmt: skip
+
+
+def cpu_prefers_bfloat16(*, training: bool) -> bool:
+    """Whether bfloat16 is the faster of the two on this CPU, by `seconds`."""
+    spent = seconds(training=training)
+    return spent["float32"] >= _WORTH * spent["bfloat16"]
+
+
+def seconds(*, training: bool, anew: bool = False) -> dict[str, float]:
+    """Seconds that ``float32`` and ``bfloat16`` take for the model's convolutions, remembered or measured.
+
+    ``training`` measures with the backward pass. ``anew`` measures in any case and replaces what is
+    remembered. That it cannot be remembered is no error. Processes that measure at the same time all go by
+    the figures that were stored first, so they agree.
+    """
+    about = _about(training=training)
+    path = _path(about)
+    found = None if anew else _remembered(path)
+    return found or _remember(path, about, compare(_convolutions(training=training)), replace=anew)
+
+
+def compare(
+    run: Callable[[torch.dtype], None], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
+    """Shortest seconds of ``run`` with each number type, in turns: other work disturbs that least."""
+    dtypes = (torch.float32, torch.bfloat16)
+    best = dict.fromkeys(dtypes, math.inf)
+    for dtype in dtypes:
+        run(dtype)  # the first time prepares weights and code
+    start, rounds = clock(), 0
+    while rounds < 2 or clock() - start < _SECONDS:
+        for dtype in dtypes:
+            begun = clock()
+            run(dtype)
+            best[dtype] = min(best[dtype], clock() - begun)
+        rounds += 1
+        if best[torch.bfloat16] > _HOPELESS * best[torch.float32]:
+            break
+    return {str(dtype)[6:]: spent for dtype, spent in best.items()}
+
+
+def _convolutions(*, training: bool) -> Callable[[torch.dtype], None]:
+    """One pass over residual blocks of the model's shapes, forward and, for training, backward."""
+    random = torch.Generator().manual_seed(0)
+
+    def tensor(*shape: int) -> Tensor:
+        values = torch.randn(shape, generator=random).to(memory_format=torch.channels_last)
+        return values.requires_grad_(training)
+
+    levels = [(tensor(1, c, side, side), tensor(c, c, 3, 3), tensor(c, c, 3, 3)) for c, side in _LAYERS]
+
+    def run(dtype: torch.dtype) -> None:
+        low = dtype != torch.float32
+        with torch.inference_mode(not training), torch.autocast("cpu", torch.bfloat16, enabled=low):
+            for x, first, second in levels:
+                y = x + F.conv2d(F.leaky_relu(F.conv2d(x, first, padding=1), 0.2), second, padding=1)
+                if training:
+                    torch.autograd.grad(y.float().mean(), (x, first, second))
+
+    return run
+
+
+@lru_cache(maxsize=1)
+def machine() -> str:
+    """The CPU's model and what it can do, as far as the system tells."""
+    with contextlib.suppress(OSError, UnicodeDecodeError), Path("/proc/cpuinfo").open() as file:
+        pairs = []
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() in _IDENTIFYING:
+                pairs.append(value.strip())
+            if not line.strip() and pairs:  # the next of its cores
+                break
+        if pairs:
+            return " / ".join(pairs)
+    return f"{platform.machine()} / {platform.processor()}"
+
+
+def _about(*, training: bool) -> dict[str, Any]:
+    return {
+        "cpu": machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "for": "training" if training else "inference",
+    }
+
+
+def _path(about: dict[str, Any]) -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111  # never raises
+    key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    return Path(root) / "damgan" / f"speed-{key}.json"
+
+
+def _remembered(path: Path) -> dict[str, float] | None:
+    """None if nothing is remembered, or nothing that makes sense."""
+    try:
+        stored = json.loads(path.read_bytes())["seconds"]
+        found = {name: float(stored[name]) for name in ("float32", "bfloat16")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return found if all(0 < spent < math.inf for spent in found.values()) else None
+
+
+def _remember(
+    path: Path, about: dict[str, Any], found: dict[str, float], *, replace: bool
+) -> dict[str, float]:
+    """Store figures, whole or not at all; returns those that count: another process may have been first."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps({**about, "seconds": found}, indent=1) + "\n", encoding="utf-8")
+        if replace or _remembered(path) is None:  # what is there may be damaged
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)  # a rename would replace
+    except OSError:  # a read-only home, a full disk
+        return found
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return _remembered(path) or found

@@ -1,0 +1,178 @@
+"""Which number type is faster: injected figures and clocks; what this machine finds is nobody's business."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+
+import pytest
+import torch
+
+from damgan_cli.runtime import speed
+from damgan_cli.runtime.device import choose_dtype
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """The folder that damgan remembers in."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "damgan"
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Answers for measurements, by number type; "count" says how many there were."""
+    answers = {"float32": 2.0, "bfloat16": 1.0, "count": 0}
+
+    def compare(run):
+        answers["count"] += 1
+        return {name: answers[name] for name in ("float32", "bfloat16")}
+
+    monkeypatch.setattr(speed, "compare", compare)
+    return answers
+
+
+class Machine:
+    """A clock that only runs while number types are at work, for as many seconds as each is given."""
+
+    def __init__(self, **seconds):
+        self.now, self.seconds, self.ran = 0.0, seconds, []
+
+    def run(self, dtype):
+        name = str(dtype)[6:]
+        self.ran.append(name)
+        spent = self.seconds[name]
+        self.now += spent.pop(0) if isinstance(spent, list) else spent
+
+    def compare(self):
+        return speed.compare(self.run, lambda: self.now)
+
+
+def test_the_shortest_of_several_turns_counts():
+    machine = Machine(float32=[9, 0.1, 0.2, 9], bfloat16=[9, 0.25, 0.05, 9])
+    assert machine.compare() == pytest.approx({"float32": 0.1, "bfloat16": 0.05})
+    assert machine.ran == ["float32", "bfloat16"] * 3  # the first of each warms up
+
+
+def test_it_goes_on_for_a_while_where_one_pass_is_short():
+    machine = Machine(float32=0.01, bfloat16=0.01)
+    machine.compare()
+    assert 0.3 <= machine.now < 0.4
+
+
+def test_emulated_bfloat16_is_not_waited_for():
+    machine = Machine(float32=0.01, bfloat16=5.0)
+    assert machine.compare()["bfloat16"] == 5
+    assert machine.ran.count("bfloat16") == 2
+
+
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "chosen"),
+    [
+        (0.020, 0.010, torch.bfloat16),  # an AMD EPYC with avx512_bf16
+        (0.020, 0.030, torch.float32),  # an Intel Xeon with avx512_bf16 and without AMX
+        (0.020, 0.019, torch.float32),  # a tie
+    ],
+)
+def test_auto_takes_what_was_faster(measured, float32, bfloat16, chosen):
+    measured.update(float32=float32, bfloat16=bfloat16)
+    assert choose_dtype("auto", CPU) is chosen
+    assert choose_dtype("auto", CPU, training=True) is chosen
+
+
+def test_a_given_number_type_is_not_measured(measured, cache):
+    assert choose_dtype("float32", CPU) is torch.float32
+    assert choose_dtype("bfloat16", CPU) is torch.bfloat16
+    assert measured["count"] == 0
+    assert not cache.exists()
+
+
+def test_figures_are_remembered_for_the_machine_threads_torch_and_use(measured, cache, monkeypatch):
+    assert choose_dtype("auto", CPU) is torch.bfloat16
+    measured.update(float32=1.0, bfloat16=2.0)
+    assert choose_dtype("auto", CPU) is torch.bfloat16  # as remembered
+    assert measured["count"] == 1
+    changes = [
+        (speed, "machine", lambda: "another CPU"),
+        (torch, "get_num_threads", lambda: 77),
+        (torch, "__version__", "9.9"),
+    ]
+    for number, change in enumerate(changes, 2):
+        with monkeypatch.context() as patch:
+            patch.setattr(*change)
+            assert choose_dtype("auto", CPU) is torch.float32
+        assert measured["count"] == number
+    assert choose_dtype("auto", CPU, training=True) is torch.float32
+    assert choose_dtype("auto", CPU) is torch.bfloat16
+    assert len(list(cache.iterdir())) == 5
+    about = [json.loads(path.read_bytes()) for path in cache.iterdir()]
+    assert {"another CPU", speed.machine()} == {one["cpu"] for one in about}
+
+
+def test_measuring_anew_replaces_what_is_remembered(measured):
+    assert choose_dtype("auto", CPU) is torch.bfloat16
+    measured.update(float32=1.0, bfloat16=2.0)
+    assert speed.seconds(training=False, anew=True) == {"float32": 1.0, "bfloat16": 2.0}
+    assert choose_dtype("auto", CPU) is torch.float32
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"seconds": {"float32": 1}}',
+        b'{"seconds": {"float32": -1, "bfloat16": 1}}',
+    ],
+)
+def test_a_damaged_memory_is_measured_anew(measured, cache, damage):
+    choose_dtype("auto", CPU)
+    (path,) = cache.iterdir()
+    path.write_bytes(damage)
+    assert choose_dtype("auto", CPU) is torch.bfloat16
+    assert measured["count"] == 2
+    assert json.loads(path.read_bytes())["seconds"] == {"float32": 2.0, "bfloat16": 1.0}
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(measured, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / ("long" * 100)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        assert choose_dtype("auto", CPU) is torch.bfloat16
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert choose_dtype("auto", CPU) is torch.bfloat16
+    assert measured["count"] == 3
+
+
+def test_processes_that_measure_at_once_agree(monkeypatch, cache):
+    together = threading.Barrier(2)
+    answers = iter([{"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 2.0}])
+    numbers = iter((1001, 1002))
+
+    def compare(run):
+        mine = next(answers)
+        together.wait()
+        return mine
+
+    monkeypatch.setattr(speed, "compare", compare)
+    monkeypatch.setattr(os, "getpid", lambda: next(numbers))
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(speed.seconds(training=False))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_convolutions_run_in_both_number_types(training, monkeypatch):
+    monkeypatch.setattr(speed, "_LAYERS", ((4, 16), (8, 8)))
+    assert all(spent > 0 for spent in speed.seconds(training=training).values())
