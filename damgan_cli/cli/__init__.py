@@ -1,4 +1,4 @@
-"""The command line: ``damgan inpaint | mask | eval | train | weights | export``."""
+"""The command line: ``damgan inpaint | mask | eval | train | weights | export | bench``."""
 
 from __future__ import annotations
 
@@ -138,8 +138,8 @@ def _refused(code: int, message: str, hint: str | None = None) -> int:
 
 
 def _register_commands() -> None:
+    from damgan_cli.cli import bench, export, inpaint, mask, train, weights
     from damgan_cli.cli import eval as eval_command
-    from damgan_cli.cli import export, inpaint, mask, train, weights
 
     app.command("inpaint", cls=Command)(inpaint.inpaint)
     app.command("mask", cls=Command)(mask.mask)
@@ -147,6 +147,7 @@ def _register_commands() -> None:
     app.command("train", cls=Command)(train.train)
     app.add_typer(weights.app, name="weights")
     app.command("export", cls=Command)(export.export)
+    app.command("bench", cls=Command)(bench.bench)
 
 
 _register_commands()

@@ -13,7 +13,7 @@ import damgan_cli
 from damgan_cli.weights.find import available_weights
 
 COMMANDS = [
-    [], ["inpaint"], ["mask"], ["eval"], ["train"], ["export"], ["weights"],
+    [], ["inpaint"], ["mask"], ["eval"], ["train"], ["export"], ["bench"], ["weights"],
     *(["weights", name] for name in ("list", "info", "pull", "push", "verify")),
 ]  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_a_misspelt_choice_gets_a_suggestion(damgan, tmp_path, monkeypatch, argu
         ("weights info mi", {"mine/"}),
         ("export f", {"faces"}),
         ("train x --init sc", {"scenes"}),
-        ("train x --preset ", {"paper", "best"}),
+        ("train x --preset ", {"paper", "best", "gpu"}),
         ("eval --device c", {"cpu", "cuda"}),
         ("inpaint a.png --device ", {"auto", "cpu", "cuda", "mps"}),
         ("inpaint a.png --dtype b", {"bfloat16"}),

@@ -1,0 +1,194 @@
+"""How fast photos are filled: the bare generator, all but the generator, and a folder end to end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from damgan_cli.inpainting.folder import Options, fill_photos, parallelism
+from damgan_cli.inpainting.jobs import Job
+from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.photos.files import write_png
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from damgan_cli.inpainting.inpainter import Inpainter
+    from damgan_cli.model import Generator
+
+HOLE_RATIO = (0.2, 0.3)
+_KINDS = 16  # different photos and masks; a folder repeats them
+
+
+class Bench:
+    """Photos of ``side`` px with irregular holes of 20-30 %, and ``inpainter`` at work on them.
+
+    ``seconds`` is how long each figure is measured, about; all figures are images/s.
+    """
+
+    def __init__(self, inpainter: Inpainter, side: int, seconds: float) -> None:
+        self.inpainter, self.side, self.seconds = inpainter, side, seconds
+        self.photos, self.holes = zip(*(_example(side, number) for number in range(_KINDS)), strict=True)
+
+    def bare(self) -> float:
+        """The generator alone, in the batches in which a folder run asks for it, one on each core."""
+        inpainter = self.inpainter
+        numbers = [number % _KINDS for number in range(inpainter.batch_size)]
+        batches: list[tuple[Tensor, Tensor]] = []
+
+        def record(image: Tensor, mask: Tensor) -> Tensor:
+            batches.append((image, mask))
+            filled: Tensor = generate(image, mask)
+            return filled
+
+        with _replaced(inpainter, record) as generate:  # warms up, too
+            inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
+        workers, threads = parallelism(inpainter) if inpainter.device.type == "cpu" else (1, 1)
+        _wait(inpainter.device)
+        start = time.perf_counter()
+
+        def stream() -> int:
+            torch.set_num_threads(threads // workers)  # as fill_photos does
+            rounds = 0
+            while not rounds or time.perf_counter() - start < self.seconds:
+                for image, mask in batches:
+                    generate(image, mask)
+                _wait(inpainter.device)
+                rounds += 1
+            return rounds
+
+        with ThreadPoolExecutor(workers) as pool:
+            rounds = sum(run.result() for run in [pool.submit(stream) for _ in range(workers)])
+        return len(numbers) * rounds / (time.perf_counter() - start)
+
+    def folder(self, rate: float) -> float:
+        """A folder run from JPEG to PNG, over as many photos as ``rate`` (images/s) makes of the seconds."""
+        count = max(self.inpainter.batch_size, int(rate * self.seconds))
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            for number, (photo, hole) in enumerate(zip(self.photos, self.holes, strict=True)):
+                cv2.imwrite(str(root / f"{number}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+                write_png(root / f"{number}.png", hole)
+            jobs: list[Job] = []
+            for number in range(count):
+                source = root / f"{number % _KINDS}.jpg"
+                output = root / "out" / f"{number:06}.png"
+                size = (self.side, self.side)
+                jobs.append(Job(output.name, source, source.with_suffix(".png"), output, None, size))
+            start = time.perf_counter()
+            for result in fill_photos(jobs, self.inpainter, Options()):
+                if result.error:
+                    raise RuntimeError(result.error)
+            return count / (time.perf_counter() - start)
+
+    def all_else(self, rate: float) -> float:
+        """The same with a generator that gives gray at once: reading, windows, texture, writing."""
+
+        def gray(image: Tensor, mask: Tensor) -> Tensor:
+            return torch.cat([torch.zeros_like(image), mask], dim=1)
+
+        with _replaced(self.inpainter, gray):
+            return self.folder(rate)
+
+
+def limit(bare: float, all_else: float) -> str:
+    """What a folder run spends its time on, in words, from the rates (images/s) of its two parts."""
+    share = (1 / bare) / (1 / bare + 1 / all_else)
+    slower = "the generator" if share >= 0.5 else "reading, reducing, enlarging and writing photos"
+    return f"{slower} ({max(share, 1 - share):.0%} of the work)"
+
+
+def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[str, Any]]:
+    """What a window of ``side`` px costs by stage and level: ``megaflop`` and ``milliseconds`` an image.
+
+    Counted are the convolutions (two operations for each multiplication), level 0 being full resolution and
+    each further one half as many px a side. The shortest of ``rounds`` batches of the inpainter's size.
+    """
+    device, batch = inpainter.device, inpainter.batch_size
+    cost: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
+    spent: list[dict[tuple[str, int], float]] = []
+    begun: dict[str, float] = {}
+
+    def before(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _given: tuple[Tensor, ...]) -> None:
+            _wait(device)
+            begun[name] = time.perf_counter()
+
+        return hook
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(module: nn.Conv2d, given: tuple[Tensor, ...], output: Tensor) -> None:
+            _wait(device)
+            level = (side // min(given[0].shape[-1], side)).bit_length() - 1
+            key = (name.partition(".")[0], level)
+            spent[-1][key] = spent[-1].get(key, 0.0) + time.perf_counter() - begun[name]
+            if len(spent) == 1:
+                height, width = module.kernel_size
+                cost[key][0] += 2 * output[0].numel() * module.in_channels * height * width / 1e6
+
+        return hook
+
+    generator: Generator = inpainter.generator
+    hooks = [
+        hook
+        for name, module in generator.named_modules()
+        if isinstance(module, nn.Conv2d)
+        for hook in (
+            module.register_forward_pre_hook(before(name)),
+            module.register_forward_hook(after(name)),
+        )
+    ]
+    try:
+        image = torch.rand(batch, 3, side, side, device=device).to(memory_format=torch.channels_last)
+        mask = (torch.rand(batch, 1, side, side, device=device) < 0.25).float()
+        for _ in range(rounds + 1):
+            spent.append({})
+            inpainter.generate(image, mask)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for key, found in cost.items():
+        found[1] = min(one[key] for one in spent[1:]) * 1000 / batch
+    return [
+        {"stage": stage, "level": level, "megaflop": flop, "milliseconds": milliseconds}
+        for (stage, level), (flop, milliseconds) in sorted(cost.items())
+    ]
+
+
+@contextmanager
+def _replaced(inpainter: Inpainter, generate: Callable[[Tensor, Tensor], Tensor]) -> Iterator[Any]:
+    """Another ``generate`` for a while; gives the inpainter's own."""
+    own = inpainter.generate
+    inpainter.generate = generate  # type: ignore[method-assign, assignment]
+    try:
+        yield own
+    finally:
+        del inpainter.generate  # what is its class's shows again
+
+
+def _example(side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A photo that compresses like one (noise of all scales), and its hole."""
+    rng = np.random.default_rng(number)
+    photo = np.full((side, side, 3), 128, np.float32)
+    for octave in range(2, side.bit_length()):
+        cells = rng.normal(size=(2**octave, 2**octave, 3)).astype(np.float32)
+        photo += 60 / 2 ** (octave / 2) * cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC)
+    hole = make_mask("irregular", side, side, mask_rng(0, number), ratio=HOLE_RATIO) > 0
+    return np.clip(photo, 0, 255).astype(np.uint8), hole
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,59 @@
+"""The benchmark gives figures; how good they are is for an idle machine to say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from damgan_cli.inpainting.bench import limit
+from damgan_cli.runtime import speed
+from tests.inpainting.tiny import save_tiny_weights
+
+FAST = ("--device", "cpu", "--seconds", "0.05", "--batch-size", "2")
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "compare", lambda run: {"float32": 2.0, "bfloat16": 1.0})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return save_tiny_weights(tmp_path / "tiny")
+
+
+def test_rates_of_generator_and_folder_as_json(damgan, tiny):
+    ran = damgan(
+        "bench", "--weights", tiny, *FAST, "--size", 64, "--size", 200, "--dtype", "float32",
+        "--dtype", "auto", "--layers", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert [(row["dtype"], row["size"]) for row in report["rows"]] == [
+        ("float32", 64), ("float32", 200), ("bfloat16", 64), ("bfloat16", 200)
+    ]  # fmt: skip
+    for row in report["rows"]:
+        assert min(row["bare"], row["folder"], row["without_generator"]) > 0
+        assert row["ratio"] == row["folder"] / row["bare"]
+        assert "of the work" in row["limit"]
+    assert report["number_types"]["training"] == {"float32": 2.0, "bfloat16": 1.0}
+    assert {(row["stage"], row["level"]) for row in report["layers"]} == {
+        *(("coarse_stage", level) for level in range(3)), *(("dam_stage", level) for level in range(4))
+    }  # fmt: skip
+    assert all(row["megaflop"] > 0 and row["milliseconds"] > 0 for row in report["layers"])
+
+
+def test_a_table_for_people(damgan, tiny):
+    ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--bare")
+    assert ran.code == 0, ran.err
+    assert "convolutions, inference: float32 2000.0 ms, bfloat16 1000.0 ms" in ran.out
+    assert "limited by" in ran.out
+    assert ran.out.splitlines()[-1].split()[0] == "64"
+
+
+def test_what_is_unknown_is_said_before_anything_is_measured(damgan, tiny):
+    assert "no number type 'int8'" in damgan("bench", "--weights", tiny, "--dtype", "int8").err
+    assert "no kind of device" in damgan("bench", "--weights", tiny, "--device", "tpu").err
+
+
+def test_the_limit_is_the_slower_part():
+    assert limit(bare=10, all_else=90) == "the generator (90% of the work)"
+    assert limit(bare=90, all_else=10).startswith("reading, reducing, enlarging and writing photos (90%")
