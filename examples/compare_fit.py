@@ -27,8 +27,11 @@ from damgan_cli.evaluation.protocol import telea
 from damgan_cli.evaluation.seam import seam_step
 from damgan_cli.inpainting import windows as canvases
 from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.masks.read import read_mask
 from damgan_cli.model import composite
-from damgan_cli.photos.files import list_images, read_mask, read_rgb, write_png
+from damgan_cli.photos.files import list_images
+from damgan_cli.photos.read import read_rgb
+from damgan_cli.photos.write import write_png
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -85,7 +85,7 @@ def progress(*, quiet: bool = False) -> Progress:
 @contextmanager
 def warnings_on_stderr() -> Iterator[None]:
     """Print warnings (about masks, mostly) once the work is done, the first few of them."""
-    from damgan_cli.photos.files import MaskWarning
+    from damgan_cli.masks.read import MaskWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MaskWarning)

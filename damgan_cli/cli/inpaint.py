@@ -184,7 +184,7 @@ def inpaint(
     from damgan_cli.inpainting.jobs import ALPHA, mask_settings, plan_jobs
     from damgan_cli.inpainting.record import Record
     from damgan_cli.photos.atomic import remove_strays
-    from damgan_cli.photos.decode import MAX_PIXELS, limit_pixels
+    from damgan_cli.photos.limits import MAX_PIXELS, limit_pixels
     from damgan_cli.runtime.distributed import World
 
     if invert_mask and mask == ALPHA:
@@ -342,7 +342,7 @@ def _run(
 @contextlib.contextmanager
 def _mask_warnings(*, quiet: bool) -> Iterator[None]:
     """Print the first MaskWarning of a run and count the others; silence those of libraries."""
-    from damgan_cli.photos.files import MaskWarning
+    from damgan_cli.masks.read import MaskWarning
 
     caught: list[str] = []
 

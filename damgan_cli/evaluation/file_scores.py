@@ -13,7 +13,7 @@ from damgan_cli.evaluation.pairs import find_pairs, score_pairs
 from damgan_cli.evaluation.report import Pictures, Report, Row, comparisons, json_row, ranked
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.evaluation.statistics import COMPARISON_DEFINITION, INTERVAL_DEFINITION
-from damgan_cli.photos.files import MaskWarning, read_mask
+from damgan_cli.masks.read import MaskWarning, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

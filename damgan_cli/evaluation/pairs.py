@@ -11,10 +11,11 @@ import numpy as np
 from damgan_cli.errors import DamganError, ImageFileError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
-from damgan_cli.photos.decode import decode
-from damgan_cli.photos.files import memory_for, read_mask
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.color import rgb_of
+from damgan_cli.photos.limits import memory_for
 from damgan_cli.photos.pairing import pair_by_relative_path
-from damgan_cli.photos.pixels import display, rgb_pixels
+from damgan_cli.photos.read import decode
 from damgan_cli.runtime.paths import exists, is_folder
 from damgan_cli.runtime.processes import in_order
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.uint8]
 
-_GRAY_MODES = {"1", "L", "LA", "La", "I;16"}
+_GRAY_MODES = {"1", "L", "LA", "La"}
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,10 @@ class Scored:
         """
         pixels, forms = [], []
         for path in (self.result, self.truth):
-            decoded = decode(path)
-            deep = decoded.deep
-            gray = deep.ndim == 2 or deep.shape[2] == 2 if deep is not None else False
-            gray = gray or decoded.image.mode in _GRAY_MODES
-            forms.append((f"{8 if deep is None else 16}-bit", "gray" if gray else "RGB"))
-            pixels.append(display(rgb_pixels(decoded, path), decoded.orientation))
+            photo = decode(path)
+            bits = 16 if photo.pixels.dtype == np.uint16 else 8
+            forms.append((f"{bits}-bit", "gray" if photo.mode in _GRAY_MODES else "RGB"))
+            pixels.append(rgb_of(photo))
         if forms[0] != forms[1]:
             result, truth = (" ".join(form) for form in forms)
             raise ImageFileError(f"The result is {result} but the truth is {truth}.", "Save both alike.")

@@ -17,7 +17,10 @@ from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.masks.generate import make_mask, mask_rng
-from damgan_cli.photos.files import list_images, memory_for, read_mask, read_rgb, refuse_narrow
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.files import list_images
+from damgan_cli.photos.limits import memory_for
+from damgan_cli.photos.read import read_rgb, refuse_narrow
 from damgan_cli.runtime.paths import is_folder
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from damgan_cli.evaluation.protocol import (
     run_protocol,
 )
 from damgan_cli.evaluation.report import Line, Pictures, Report, Row, comparisons, json_row, mean_over_sets
-from damgan_cli.photos.files import write_png
+from damgan_cli.photos.write import write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,13 @@ import numpy as np
 
 from damgan_cli.errors import DamganError, MaskError
 from damgan_cli.masks.derive import grown, resized
-from damgan_cli.photos.decode import out_of_memory
-from damgan_cli.photos.files import read_mask, write_atomically, write_png
-from damgan_cli.photos.photo import Photo, output_format, read_photo, write_photo
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.atomic import write_atomically
+from damgan_cli.photos.color import rgb_of
+from damgan_cli.photos.fill import filled, see_through
+from damgan_cli.photos.limits import out_of_memory
+from damgan_cli.photos.read import read_file, read_photo
+from damgan_cli.photos.write import output_format, write_photo, write_png
 from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
     from damgan_cli.inpainting.inpainter import Fill, Inpainter
     from damgan_cli.inpainting.jobs import Job
+    from damgan_cli.photos.photo import Photo
 
 _MOST_WORKERS = 16  # of a GPU, which only wait for their turn beyond that
 _PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone and takes the place of others
@@ -70,16 +75,19 @@ class _Loaded:
     photo: Photo
     rgb: NDArray[np.uint8]
     hole: NDArray[np.bool_]
+    copied: bytes | None
+    """The photo's file, where it is to be copied as it is."""
     seconds: float
 
 
 def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = read_mask) -> _Loaded:
     """Read a job's photo and mask (by ``read``). Raises ImageFileError and MaskError."""
     start = time.perf_counter()
-    photo = read_photo(job.photo)
-    output_format(photo, job.output)  # an extension that cannot be written is better known now
-    hole = photo.see_through() if job.mask is None else read(job.mask, invert=options.invert)
-    rgb = photo.rgb
+    data = read_file(job.photo)
+    photo = read_photo(job.photo, data)
+    form = output_format(photo, job.output)  # an extension that cannot be written is better known now
+    hole = see_through(photo) if job.mask is None else read(job.mask, invert=options.invert)
+    rgb = rgb_of(photo)
     if options.resize_mask:
         hole = resized(hole, *rgb.shape[:2])
     if rgb.shape[:2] != hole.shape:
@@ -87,7 +95,8 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
             f"The mask is {hole.shape[1]}x{hole.shape[0]}, but its photo {rgb.shape[1]}x{rgb.shape[0]}.",
             "Both must have the same width and height; --resize-mask makes it so.",
         )
-    return _Loaded(job, photo, rgb, grown(hole, options.dilate), time.perf_counter() - start)
+    copied = data if form.name == photo.format and not hole.any() else None
+    return _Loaded(job, photo, rgb, grown(hole, options.dilate), copied, time.perf_counter() - start)
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
@@ -214,10 +223,10 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Re
     job, photo, hole = item.job, item.photo, item.hole
     try:
         if hole.any():
-            filled = photo.filled(fill.rgb, hole, opaque=job.mask is None)
-            write_photo(filled, job.output, options.quality, sync=options.sync)
-        elif output_format(photo, job.output) == photo.format:
-            write_atomically(job.output, photo.decoded.data, sync=options.sync)
+            photo = filled(photo, fill.rgb, hole, opaque=job.mask is None)
+            write_photo(photo, job.output, options.quality, sync=options.sync)
+        elif item.copied is not None:
+            write_atomically(job.output, item.copied, sync=options.sync)
         else:
             write_photo(photo, job.output, options.quality, sync=options.sync)
         if job.attention is not None:

@@ -16,10 +16,10 @@ from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Canvas, plan
-from damgan_cli.photos.files import MaskWarning, hole_of, read_mask
-from damgan_cli.photos.metadata import turn_upright
-from damgan_cli.photos.photo import photo_of, read_photo
-from damgan_cli.photos.pixels import display
+from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
+from damgan_cli.photos.color import image_of, rgb_of, upright_image
+from damgan_cli.photos.fill import filled
+from damgan_cli.photos.read import photo_in_memory, read_photo
 from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, Weights, load_weights
 from damgan_cli.weights.hub import push_loaded
@@ -29,21 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from damgan_cli.photos.decode import Decoded
     from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How pixels of an EXIF orientation are brought upright."""
 _CANVAS_PIXELS = 1 << 22  # of canvases at once, 40 bytes each: a dusty scan has thousands of them
 
 
@@ -108,17 +97,20 @@ class Inpainter:
         """
         hole = read_mask(Path(mask)) if isinstance(mask, (str, os.PathLike)) else hole_of(mask)
         if isinstance(image, (str, os.PathLike)):
-            photo = read_photo(Path(image))
-            return _upright(self._filled(photo, hole))
-        filled = self._filled(photo_of(image), hole)
-        if isinstance(image, Image.Image):
-            result = filled.image if filled.deep is None else Image.fromarray(filled.deep)
+            return upright_image(self._filled(read_photo(Path(image)), hole))
+        done = self._filled(photo_in_memory(image), hole)
+        if not isinstance(image, Image.Image):
+            return np.array(done.pixels)
+        if done.pixels.dtype == np.uint16:
+            result = Image.fromarray(done.pixels)
             result.info = dict(image.info)
-            return result
-        return np.array(filled.image if filled.deep is None else filled.deep)
+        else:
+            result = image.copy()
+            result.paste(image_of(done).convert(result.mode))
+        return result
 
-    def _filled(self, photo: Photo, hole: NDArray[np.bool_]) -> Decoded:
-        return photo.filled(self.fill_batch([photo.rgb], [hole])[0].rgb, hole).decoded
+    def _filled(self, photo: Photo, hole: NDArray[np.bool_]) -> Photo:
+        return filled(photo, self.fill_batch([rgb_of(photo)], [hole])[0].rgb, hole)
 
     def fill_batch(
         self, images: Sequence[NDArray[np.uint8]], holes: Sequence[NDArray[np.bool_]]
@@ -249,21 +241,6 @@ class Inpainter:
         return push_loaded(
             self.weights, repo_id, create=True, private=private, token=token, message=commit_message
         )
-
-
-def _upright(filled: Decoded) -> Any:
-    """A filled photo of a file as a PIL image, or as an array if it has 16-bit colours."""
-    if filled.deep is not None:
-        deep = display(filled.deep, filled.orientation)
-        return Image.fromarray(deep) if deep.ndim == 2 else deep
-    result = filled.image
-    info = dict(result.info)
-    if filled.orientation != 1:
-        result = result.transpose(_TURNS[filled.orientation])
-    if "exif" in info:
-        info["exif"] = turn_upright(info["exif"])
-    result.info = info
-    return result
 
 
 def _out_of_memory(problem: RuntimeError) -> bool:

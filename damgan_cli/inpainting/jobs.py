@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
 from damgan_cli.inpainting.record import Record
 from damgan_cli.inpainting.targets import check_no_photos_of_input, check_targets
-from damgan_cli.photos.decode import most_bytes
-from damgan_cli.photos.files import EXTENSIONS, OTHER_IMAGES, displayed_size, list_images, read_mask
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.files import list_images
+from damgan_cli.photos.formats import EXTENSIONS, OTHER_IMAGES
+from damgan_cli.photos.limits import most_bytes
 from damgan_cli.photos.pairing import pair_by_relative_path, partners, some
+from damgan_cli.photos.read import displayed_size
 from damgan_cli.photos.received import receive, received
 from damgan_cli.runtime.paths import STREAM, exists, is_file, is_folder, is_stream, same
 
@@ -316,10 +319,10 @@ def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job
     """
     sizes: dict[Path, tuple[int, int] | None] = {}
 
-    def size(path: Path, *, exact: bool = False) -> tuple[int, int] | None:
-        if exact or path not in sizes:
+    def size(path: Path) -> tuple[int, int] | None:
+        if path not in sizes:
             try:
-                sizes[path] = displayed_size(path, exact=exact)
+                sizes[path] = displayed_size(path)
             except ImageFileError:
                 if single:
                     raise
@@ -333,11 +336,8 @@ def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job
             read_mask(jobs[0].mask)  # the one mask for all must be readable
     unfit, sized = [], []
     for job in jobs:
-        for exact in (False, True):
-            photo = size(job.photo, exact=exact)
-            mask = size(job.mask, exact=exact) if job.mask else photo
-            if photo == mask:
-                break
+        photo = size(job.photo)
+        mask = size(job.mask) if job.mask else photo
         if photo and mask and photo != mask and not resize_mask:
             unfit.append(f"{job.name}: photo {photo[0]}x{photo[1]}, mask {mask[0]}x{mask[1]}")
         sized.append(replace(job, size=photo))

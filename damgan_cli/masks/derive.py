@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.photos.files import MaskWarning, read_mask, read_rgb
-from damgan_cli.photos.photo import read_photo
+from damgan_cli.masks.read import MaskWarning, read_mask
+from damgan_cli.photos.color import alpha_of
+from damgan_cli.photos.fill import is_paint, see_through
+from damgan_cli.photos.read import read_photo, read_rgb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +99,8 @@ def _inside(region: tuple[int, int, int, int], shape: tuple[int, ...], path: Pat
 def _transparent(path: Path) -> Hole:
     """What is not opaque in a photo; but of a paint layer, which is no photo, what is painted."""
     photo = read_photo(path)
-    hole = photo.see_through()
-    if not photo.is_paint():
+    hole = see_through(photo)
+    if not is_paint(photo):
         return hole
     warnings.warn(
         f"{path} is a paint layer (few colours, mostly transparent): its paint is marked; "
@@ -106,7 +108,7 @@ def _transparent(path: Path) -> Hole:
         MaskWarning,
         stacklevel=3,
     )
-    alpha = photo.alpha
+    alpha = alpha_of(photo)
     assert alpha is not None  # noqa: S101  # or see_through() had raised
     return np.greater(alpha, 127)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.masks.dataset import Job
-from damgan_cli.photos.files import displayed_size, list_images
+from damgan_cli.photos.files import list_images
 from damgan_cli.photos.pairing import pair_by_relative_path
+from damgan_cli.photos.read import displayed_size
 from damgan_cli.runtime.paths import STREAM, check_folder_can_be_written, check_name, exists, is_folder
 
 _SHOWN = 10
@@ -90,7 +91,7 @@ def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dic
     jobs = []
     for index, (photo, target) in enumerate(zip(photos, targets, strict=True)):
         try:
-            width, height = displayed_size(photo, exact=True)
+            width, height = displayed_size(photo)
         except ImageFileError as problem:
             failed[str(photo)] = str(problem)
             continue

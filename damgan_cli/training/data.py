@@ -12,7 +12,9 @@ import numpy as np
 
 from damgan_cli.errors import ImageFileError, TrainingError
 from damgan_cli.masks.generate import make_mask, mask_rng
-from damgan_cli.photos.files import list_images, memory_for, read_rgb, refuse_narrow
+from damgan_cli.photos.files import list_images
+from damgan_cli.photos.limits import memory_for
+from damgan_cli.photos.read import read_rgb, refuse_narrow
 from damgan_cli.runtime.paths import is_folder
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import Generator, composite
 from damgan_cli.model.losses import dam_loss, reconstruction_loss
-from damgan_cli.photos.files import write_png
+from damgan_cli.photos.write import write_png
 from damgan_cli.runtime.device import choose_dtype
 from damgan_cli.runtime.distributed import World
 from damgan_cli.training.adversary import R1_EVERY, Adversary

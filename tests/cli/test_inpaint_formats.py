@@ -14,7 +14,8 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 from PIL.JpegImagePlugin import get_sampling
 
-from damgan_cli.photos.files import EXTENSIONS, read_rgb
+from damgan_cli.photos.formats import EXTENSIONS
+from damgan_cli.photos.read import read_rgb
 from tests.cli.inpaint_files import HOLE, files, one_error, save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 from tests.photos.photo_variants import VARIANTS, smooth
@@ -220,10 +221,10 @@ def test_thumbnails_of_photoshop_and_xmp_are_cut_as_they_show_what_was_removed(i
 def test_heic_without_its_plugin_is_one_clear_message(inpaint, photo, mask, monkeypatch, tmp_path):
     pytest.importorskip("pillow_heif").register_heif_opener()
     Image.fromarray(smooth()).save(tmp_path / "a.heic")
-    monkeypatch.setattr("damgan_cli.photos.photo.heif_plugin", lambda: "pi_heif")  # which reads only
+    monkeypatch.setattr("damgan_cli.photos.formats.heif.plugin", lambda: "pi_heif")  # which reads only
     one_error(inpaint("a.heic", "--mask", "mask.png"), "Cannot write a.inpainted.heic", "damgan[heif]")
     assert inpaint("a.heic", "--mask", "mask.png", "-o", "a.png").code == 0
-    monkeypatch.setattr("damgan_cli.photos.decode.heif_plugin", lambda: None)
+    monkeypatch.setattr("damgan_cli.photos.formats.heif.plugin", lambda: None)
     one_error(inpaint("a.heic", "--mask", "mask.png", "-o", "b.png"), "a plugin is needed", "pip install")
     assert files(tmp_path) == ["a.heic", "a.png", "mask.png", "photo.png"]
 

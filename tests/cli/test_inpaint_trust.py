@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from damgan_cli.cli import inpaint as command
 from damgan_cli.inpainting import folder, targets
-from damgan_cli.photos import decode
+from damgan_cli.photos import read
 from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
 from tests.photos.photo_kinds import decompression_bomb, huge_row, noise
 
@@ -124,12 +123,14 @@ def test_a_full_disk_fails_the_files_it_has_no_room_for(inpaint, tree, monkeypat
 
 
 def test_too_little_memory_for_a_photo_fails_that_photo(inpaint, tree, monkeypatch):
-    def no_memory(path):
-        if path.name == "b.png":
-            raise MemoryError
-        return decode.decode(path)
+    opened = read._opened
 
-    monkeypatch.setattr("damgan_cli.photos.photo.decode", no_memory)
+    def no_memory(path, data=None):
+        if data and path.name == "b.png":
+            raise MemoryError
+        return opened(path, data)
+
+    monkeypatch.setattr(read, "_opened", no_memory)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
     assert list(failures(result)) == ["b.png"]
@@ -196,14 +197,14 @@ def test_a_photo_that_changes_while_it_is_filled_is_copied_as_it_was_read(inpain
 
 
 def test_unreadable_files(inpaint, tree, monkeypatch):
-    opened = Image.open
+    opened = Path.open
 
-    def closed(file, **options):  # chmod does not stop root
-        if isinstance(file, Path) and file.name in {"b.png", "c.bmp"}:
+    def closed(file, *options):  # chmod does not stop root
+        if file.name in {"b.png", "c.bmp"}:
             raise PermissionError(13, "Permission denied")
-        return opened(file, **options)
+        return opened(file, *options)
 
-    monkeypatch.setattr(Image, "open", closed)
+    monkeypatch.setattr(Path, "open", closed)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
     assert failures(result) == {

@@ -13,7 +13,7 @@ import torch
 from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.jobs import Job
-from damgan_cli.photos.files import MaskWarning
+from damgan_cli.masks.read import MaskWarning
 from tests.cli.inpaint_files import HOLE, files, save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 

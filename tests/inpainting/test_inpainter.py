@@ -17,8 +17,8 @@ from PIL import Image
 from damgan_cli import Inpainter
 from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
 from damgan_cli.inpainting.membrane import match_seam
-from damgan_cli.photos.files import MaskWarning
-from damgan_cli.photos.pixels import store
+from damgan_cli.masks.read import MaskWarning
+from damgan_cli.photos.photo import store
 from tests.inpainting.test_windows import HOLES, hole_with, photo
 
 

@@ -17,10 +17,10 @@ from PIL import Image
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.inpainting.jobs import Job
-from damgan_cli.photos.decode import displayed_size
-from damgan_cli.photos.files import read_rgb, write_png
-from damgan_cli.photos.metadata import ORIENTATION
-from damgan_cli.photos.pixels import store
+from damgan_cli.photos.exif import ORIENTATION
+from damgan_cli.photos.photo import store
+from damgan_cli.photos.read import displayed_size, read_rgb
+from damgan_cli.photos.write import write_png
 from tests.photos.photo_kinds import LOSSLESS, mode_of, noise, stored_pixels
 
 quick = functools.partial(

@@ -14,7 +14,7 @@ import png
 import tifffile
 from PIL import Image, ImageCms
 
-from damgan_cli.photos.decode import MAX_PIXELS
+from damgan_cli.photos.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pathlib import Path

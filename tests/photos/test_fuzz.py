@@ -13,9 +13,13 @@ import pytest
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.photos import decode
-from damgan_cli.photos.files import EXTENSIONS, read_mask, read_rgb
-from damgan_cli.photos.photo import read_photo, write_photo
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.color import rgb_of
+from damgan_cli.photos.fill import filled
+from damgan_cli.photos.formats import EXTENSIONS
+from damgan_cli.photos.limits import limit_pixels
+from damgan_cli.photos.read import read_photo, read_rgb
+from damgan_cli.photos.write import write_photo
 from tests.photos.photo_kinds import ICC, LOSSLESS, exif, noise
 from tests.photos.photo_variants import VARIANTS
 
@@ -55,10 +59,10 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
 
 def fill_damaged(path, target):
     photo = read_photo(path)
-    rgb = photo.rgb
+    rgb = rgb_of(photo)
     hole = np.zeros(rgb.shape[:2], bool)
     hole[: len(hole) // 2] = True
-    write_photo(photo.filled(255 - rgb, hole), target)
+    write_photo(filled(photo, 255 - rgb, hole), target)
     assert read_rgb(target).shape == rgb.shape
 
 
@@ -82,7 +86,7 @@ def test_damaged_files(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            decode.limit_pixels(1_000_000)  # a damaged header may ask for gigabytes
+            limit_pixels(1_000_000)  # a damaged header may ask for gigabytes
             for _ in range(ROUNDS):
                 path.write_bytes(mutate(data, rng))
                 for step in (lambda: fill_damaged(path, target), lambda: read_mask(path)):
@@ -90,5 +94,5 @@ def test_damaged_files(name, tmp_path):
                         step()
                         survived += 1
         finally:
-            decode.limit_pixels()
+            limit_pixels()
     assert survived < 2 * ROUNDS  # or the mutations do not bite

@@ -13,8 +13,10 @@ from PIL import Image
 from skimage import data
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.photos.files import read_rgb
-from damgan_cli.photos.photo import read_photo, write_photo
+from damgan_cli.photos.color import alpha_of, rgb_of
+from damgan_cli.photos.fill import filled, see_through
+from damgan_cli.photos.read import read_photo, read_rgb
+from damgan_cli.photos.write import write_photo
 from tests.photos.photo_kinds import HEIGHT, ICC, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
 
 HOLE = np.zeros((HEIGHT, WIDTH), bool)
@@ -26,7 +28,7 @@ FILL[:] = (200, 60, 20)
 def fill_file(source, target, fill=FILL, hole=HOLE, **options):
     photo = read_photo(source)
     before = stored_pixels(source)
-    write_photo(photo.filled(fill, hole, **options), target)
+    write_photo(filled(photo, fill, hole, **options), target)
     assert np.array_equal(stored_pixels(source), before)  # the source file is untouched
     return photo
 
@@ -55,7 +57,7 @@ def test_fill_arrives_exactly(name, tmp_path):
 def test_filling_in_bands_changes_nothing(name, tmp_path, monkeypatch):
     LOSSLESS[name](tmp_path / name)
     fill_file(tmp_path / name, tmp_path / f"whole-{name}", fill=noise(seed=1))
-    monkeypatch.setattr("damgan_cli.photos.photo._BAND", 4)
+    monkeypatch.setattr("damgan_cli.photos.fill._BAND", 4)
     fill_file(tmp_path / name, tmp_path / f"bands-{name}", fill=noise(seed=1))
     assert (tmp_path / f"bands-{name}").read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
 
@@ -96,19 +98,19 @@ def test_transparent_pixels_are_the_mask(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     expected = HOLE.copy()
     expected[0, 0] = True
-    assert np.array_equal(read_photo(tmp_path / "a.png").see_through(), expected)
+    assert np.array_equal(see_through(read_photo(tmp_path / "a.png")), expected)
     palette = Image.fromarray(HOLE.astype(np.uint8), "L").convert("P")
     palette.putpalette([10, 20, 30, 0, 0, 0])
     palette.save(tmp_path / "p.png", transparency=1)
     photo = read_photo(tmp_path / "p.png")
-    assert np.array_equal(photo.see_through(), HOLE)
-    write_photo(photo.filled(FILL, HOLE, opaque=True), tmp_path / "filled.png")
+    assert np.array_equal(see_through(photo), HOLE)
+    write_photo(filled(photo, FILL, HOLE, opaque=True), tmp_path / "filled.png")
     assert (
         stored_pixels(tmp_path / "filled.png") == [10, 20, 30, 255]
     ).all()  # the one opaque colour there is
     Image.fromarray(noise(3)).save(tmp_path / "rgb.png")
     with pytest.raises(MaskError, match="no transparency"):
-        read_photo(tmp_path / "rgb.png").see_through()
+        see_through(read_photo(tmp_path / "rgb.png"))
 
 
 def test_colour_key_transparency_becomes_alpha(tmp_path):
@@ -132,11 +134,11 @@ def test_transparent_gray_of_every_depth(bits, share, interlace, tmp_path):
     writer = png.Writer(41, 30, greyscale=True, bitdepth=bits, transparent=key, interlace=interlace)
     with (tmp_path / "key.png").open("wb") as file:
         writer.write(file, gray.tolist())
-    assert np.array_equal(read_photo(tmp_path / "key.png").alpha, np.where(gray == key, 0, 255))
-    alpha = read_photo(tmp_path / "key.png").see_through()
+    assert np.array_equal(alpha_of(read_photo(tmp_path / "key.png")), np.where(gray == key, 0, 255))
+    alpha = see_through(read_photo(tmp_path / "key.png"))
     assert np.array_equal(alpha, gray == key)
     fill_file(tmp_path / "key.png", tmp_path / "out.png")
-    assert np.array_equal(read_photo(tmp_path / "out.png").alpha == 0, gray == key)
+    assert np.array_equal(alpha_of(read_photo(tmp_path / "out.png")) == 0, gray == key)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
@@ -148,7 +150,7 @@ def test_a_transparent_gray_that_is_too_large_counts_by_its_lower_bits(bits, tmp
     place = data.index(b"tRNS")
     data = data[:place] + chunk + struct.pack(">L", zlib.crc32(chunk)) + data[place + 10 :]
     (tmp_path / "key.png").write_bytes(data)
-    assert read_photo(tmp_path / "key.png").alpha.tolist() == [[255, 0, 255, 255]]
+    assert alpha_of(read_photo(tmp_path / "key.png")).tolist() == [[255, 0, 255, 255]]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -194,7 +196,7 @@ def test_jpeg_keeps_the_coding_of_its_source(tmp_path):
             assert after.quantization == before.quantization
             assert after.layer == before.layer
             assert bool(after.info.get("progressive")) == progressive
-        change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - photo.rgb)[far]
+        change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - rgb_of(photo))[far]
         assert (change == 0).mean() > 0.9
         assert change.mean() < 0.15
     write_photo(photo, tmp_path / "small.jpg", quality=30)
@@ -212,7 +214,7 @@ def test_a_jpeg_changes_far_from_the_hole_as_little_as_documented(
     hole, near = np.zeros((2, 512, 512), bool)
     hole[96:160, 96:160], near[64:192, 64:192] = True, True
     photo = fill_file(tmp_path / "a.jpg", tmp_path / "b.jpg", np.full((512, 512, 3), 128, np.uint8), hole)
-    change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - photo.rgb)[~near]
+    change = np.abs(read_rgb(tmp_path / "b.jpg").astype(int) - rgb_of(photo))[~near]
     assert (change == 0).mean() > unchanged
     assert change.mean() < mean
     assert np.percentile(change, 95) <= 2
@@ -268,13 +270,13 @@ def test_every_kind_goes_to_every_format(name, suffix, tmp_path):
     source, target = tmp_path / name, tmp_path / f"out.{suffix}"
     LOSSLESS[name](source)
     photo = read_photo(source)
-    if suffix in {"jpg", "bmp"} and photo.alpha is not None:
+    if suffix in {"jpg", "bmp"} and alpha_of(photo) is not None:
         with pytest.raises(ImageFileError, match="transparen"):
             write_photo(photo, target)
         assert not target.exists()
         return
     write_photo(photo, target)
-    difference = np.abs(read_rgb(target).astype(int) - photo.rgb)
+    difference = np.abs(read_rgb(target).astype(int) - rgb_of(photo))
     assert difference.max() <= (255 if suffix == "jpg" else 0)
     assert difference.mean() < (25 if suffix == "jpg" else 1)  # noise is JPEG's worst case
 
@@ -295,7 +297,7 @@ def test_a_jpeg_with_previews_behind_it_is_a_jpeg(tmp_path):
     with Image.open(tmp_path / "out.jpg") as after:
         assert (after.format, after.size) == ("JPEG", (WIDTH, HEIGHT))
     assert np.array_equal(
-        read_photo(tmp_path / "phone.jpg").rgb, np.asarray(Image.open(tmp_path / "phone.jpg"))
+        rgb_of(read_photo(tmp_path / "phone.jpg")), np.asarray(Image.open(tmp_path / "phone.jpg"))
     )
 
 

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from damgan_cli.photos.photo import read_photo, write_photo
+from damgan_cli.photos.read import read_photo
+from damgan_cli.photos.write import write_photo
 from tests.photos.photo_kinds import noise
 
 

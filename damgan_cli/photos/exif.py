@@ -7,14 +7,8 @@ Pillow and OpenCV keep no PNG chunks that they do not know, and rewrite EXIF so 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
-import zlib
-from io import BytesIO
-from typing import BinaryIO
-
-from PIL import Image
 
 ORIENTATION = 0x0112
 """EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
@@ -31,14 +25,6 @@ _JPEG_FILE = re.compile(rb"\xff\xd8\xff.*?\xff\xd9", re.DOTALL)
 # Thumbnails; Google's picture behind the picture, and its depth map. All in base64.
 _XMP_NAMES = rb"(?:\w*GImg:image|GImage:Data|GDepth:Data)"
 _XMP_PICTURE = re.compile(rb"(<%b\s*>|\b%b\s*=\s*[\"'])[^<\"']+" % (_XMP_NAMES, _XMP_NAMES))
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
-_PNG_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")  # depend on the pixels' mode
-# A small last letter says that a chunk still fits when pixels have changed. Previews and layers (Fireworks'
-# prVW, mkBF, ...) have a capital one, as have these, which fit nevertheless.
-_PNG_STILL_FITS = (*_PNG_BEFORE_PALETTE, b"tIME", b"sPLT", b"pCAL", b"sCAL", b"sTER")
-_PNG_TEXT = (b"tEXt", b"zTXt", b"iTXt")
-_PNG_ORIGINAL = b"skRf"  # of Skitch, the photo before it was drawn on, in spite of its small last letter
 
 
 class _Directories:
@@ -149,87 +135,3 @@ def patch_photoshop(resources: bytes) -> bytes:
         place = stop
     kept.append(resources[place:])  # of another kind, or malformed
     return b"".join(kept)
-
-
-# ------------------------------------------------------------------------------------------ PNG
-def png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """All chunks (type, body) of a PNG file."""
-    chunks, place = [], len(_PNG_SIGNATURE)
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">L", data, place)
-        chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
-        place += 12 + length
-    return chunks
-
-
-def png_metadata(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The chunks (type, body) of a PNG file that describe the photo and fit pixels of any kind."""
-    kept = []
-    for kind, body in png_chunks(data):
-        fits = kind[3:].islower() or kind in _PNG_STILL_FITS
-        if kind[:1].islower() and fits and kind not in (*_PNG_OF_PIXELS, _PNG_ORIGINAL):
-            text = _patch_text(kind, body) if kind in _PNG_TEXT else body
-            if text is not None:
-                kept.append((kind, text))
-    return kept
-
-
-def _patch_text(kind: bytes, body: bytes) -> bytes | None:
-    """A text chunk without previews, byte for byte if it has none; None if it cannot be read.
-
-    Pillow has refused by now what unpacks to more than a megabyte.
-    """
-    keyword, _, rest = body.partition(b"\0")
-    if kind == b"iTXt":
-        packed = rest[:1] == b"\1"
-        text = rest[2:].split(b"\0", 2)[-1]  # after the language and the translated keyword
-    else:
-        packed = kind == b"zTXt"
-        text = rest[packed:]
-    head = body[: len(body) - len(text)]
-    try:
-        plain = zlib.decompress(text) if packed else text
-        is_profile = keyword.startswith(b"Raw profile type ")
-        patched = _patch_raw_profile(plain) if is_profile else patch_xmp(plain)
-    except (zlib.error, ValueError):
-        return None
-    if patched == plain:
-        return body
-    return head + (zlib.compress(patched) if packed else patched)
-
-
-def _patch_raw_profile(text: bytes) -> bytes:
-    """EXIF, XMP or Photoshop's resources as ImageMagick writes them, in hexadecimal. May raise ValueError."""
-    _, name, _, digits = text.split(b"\n", 3)
-    profile = bytes.fromhex(digits.decode("ascii"))
-    patched = patch_xmp(patch_photoshop(patch_exif(profile)))  # each leaves alone what is of another kind
-    if patched == profile:
-        return text
-    lines = re.findall(b".{1,72}", patched.hex().encode())
-    return b"\n".join([b"", name, b"%8d" % len(patched), *lines, b""])
-
-
-def png_stand_in(file: BinaryIO) -> bytes:
-    """A PNG file of one pixel that carries the EXIF and text of another one, also those behind its pixels."""
-    small = BytesIO()
-    Image.new("L", (1, 1)).save(small, "PNG")
-    carried, place, size = [], len(_PNG_SIGNATURE), file.seek(0, os.SEEK_END)
-    while place + 8 <= size:
-        file.seek(place)
-        length, kind = struct.unpack(">L4s", file.read(8))
-        place += 12 + length
-        if kind in {b"eXIf", *_PNG_TEXT} and place <= size:  # a length may be a lie
-            carried.append((kind, file.read(length)))
-    return png_file(png_chunks(small.getvalue()), carried)
-
-
-def png_file(pixels: list[tuple[bytes, bytes]], metadata: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG file of the chunks of an encoder, and those of `png_metadata` in their places between them."""
-    early = [chunk for chunk in metadata if chunk[0] in _PNG_BEFORE_PALETTE]
-    late = [chunk for chunk in metadata if chunk[0] not in _PNG_BEFORE_PALETTE]
-    first_idat = next(i for i, chunk in enumerate(pixels) if chunk[0] == b"IDAT")
-    chunks = pixels[:1] + early + pixels[1:first_idat] + late + pixels[first_idat:]
-    return _PNG_SIGNATURE + b"".join(
-        struct.pack(">L", len(body)) + kind + body + struct.pack(">L", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
