@@ -1,7 +1,6 @@
-"""What a photo file carries beside its pixels, byte for byte, less the previews.
+"""EXIF, XMP and Photoshop's resources, of which only what cannot show a removed part of the photo is kept.
 
-A preview would still show what was removed from the photo: those of EXIF, Photoshop, XMP and PNG are cut.
-Pillow and OpenCV keep no PNG chunks that they do not know, and rewrite EXIF so that maker notes break.
+Text and small numbers are kept, byte for byte; pictures, and whatever has no meaning known here, are not.
 """
 
 from __future__ import annotations
@@ -11,20 +10,25 @@ import re
 import struct
 
 ORIENTATION = 0x0112
-"""EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1–8)."""
+"""EXIF and TIFF tag: how the stored pixels must be turned to be displayed (1-8)."""
 PHOTOSHOP = 34377
 """TIFF tag of Photoshop's image resources, which a JPEG has in its APP13 segments."""
 XMP = 700
 """TIFF tag of the XMP packet."""
-TIFF_PREVIEWS = {20507, 37724, 50784}
-"""TIFF tags of a thumbnail (Windows), and of the layers of Photoshop and of Alias Sketchbook."""
+KEPT_BYTES = {PHOTOSHOP, XMP, 33723, *range(40091, 40096)}
+"""Tags of bytes in the first directory that are kept: these two, IPTC, and the texts of Windows."""
 
-_PHOTOSHOP_THUMBNAILS = {1033, 1036}
-_THUMBNAIL_PARTS = ((0x0201, 0x0202), (0x0111, 0x0117))  # tags of place and size: of a JPEG, of strips
-_JPEG_FILE = re.compile(rb"\xff\xd8\xff.*?\xff\xd9", re.DOTALL)
-# Thumbnails; Google's picture behind the picture, and its depth map. All in base64.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # of EXIF types
+_TEXT_TYPE, _BYTE_TYPES = 2, (1, 6, 7)
+_FURTHER = (0x8769, 0x8825, 0xA005)  # tags of the directories of EXIF, GPS and interoperability
+_LONG = (0x927C, 0x9286)  # maker note and the user's comment
+_MOST = 4096  # bytes of any other value than text: too few for a picture that shows something
+_JPEG = b"\xff\xd8\xff"
+# Thumbnails; Google's picture behind the picture, and its depth map; and whatever else is as long in base64.
 _XMP_NAMES = rb"(?:\w*GImg:image|GImage:Data|GDepth:Data)"
 _XMP_PICTURE = re.compile(rb"(<%b\s*>|\b%b\s*=\s*[\"'])[^<\"']+" % (_XMP_NAMES, _XMP_NAMES))
+_BASE64 = re.compile(rb"[A-Za-z0-9+/=\r\n&#;]{512,}")
+_IPTC, _RESOLUTION = 0x0404, 0x03ED  # of Photoshop's resources, those that are kept
 
 
 class _Directories:
@@ -56,35 +60,6 @@ class _Directories:
         places = range(directory + 2, directory + 2 + 12 * count, 12)
         return {self.numbers("H", place)[0]: place for place in places}
 
-    def values(self, entry: int) -> tuple[int, ...]:
-        """The numbers of an entry of the type short or long; none of any other."""
-        kind, count = self.numbers("HL", entry + 2)
-        letter = {3: "H", 4: "L"}.get(kind)
-        if letter is None:
-            return ()
-        inside = count * struct.calcsize(f"<{letter}") <= 4
-        place = entry + 8 if inside else self.base + self.numbers("L", entry + 8)[0]
-        return self.numbers(f"{count}{letter}", place)
-
-    def unlink_rest(self) -> None:
-        """Cut the directories after the first, and blank the pictures they point to."""
-        directory = self.first()
-        while True:
-            link = directory + 2 + 12 * self.numbers("H", directory)[0]
-            (following,) = self.numbers("L", link)
-            if not following:
-                return
-            self.put("L", link, 0)
-            directory = self.base + following
-            entries = self.entries(directory)
-            for start_tag, size_tag in _THUMBNAIL_PARTS:
-                if start_tag in entries and size_tag in entries:
-                    parts = zip(self.values(entries[start_tag]), self.values(entries[size_tag]), strict=False)
-                    for start, size in parts:
-                        place = self.base + start
-                        stop = min(place + size, len(self.data))
-                        self.data[place:stop] = bytes(max(0, stop - place))
-
 
 def turn_upright(exif: bytes) -> bytes:
     """EXIF bytes or a TIFF file (no BigTIFF) with orientation 1, else untouched."""
@@ -97,27 +72,69 @@ def turn_upright(exif: bytes) -> bytes:
 
 
 def patch_exif(exif: bytes) -> bytes:
-    """EXIF bytes without their thumbnail (IFD 1) and other previews that are JPEGs, else untouched."""
+    """EXIF bytes in which all but the values to be kept is blank; what is no EXIF is left alone.
+
+    Kept are the directories of the photo, of EXIF, GPS and interoperability with their texts and small
+    numbers; and the maker note and the user's comment, unless they hold a JPEG. So thumbnails go, compressed
+    or not, and what maker notes point to outside of themselves.
+    """
     found = _Directories(exif)
     if exif[found.base : found.base + 4] not in {b"II*\0", b"MM\0*"}:
         return exif
-    with contextlib.suppress(struct.error):
-        found.unlink_rest()
-    return _JPEG_FILE.sub(lambda jpeg: bytes(len(jpeg[0])), found.data)  # in maker notes, of any maker
+    kept = [(0, found.base + 8)]
+    with contextlib.suppress(struct.error):  # no reader gets further than that
+        first = found.first()
+        waiting, seen = [first], set[int]()
+        while waiting:
+            directory = waiting.pop()
+            if directory in seen:
+                continue
+            seen.add(directory)
+            entries = found.entries(directory)
+            link = directory + 2 + 12 * found.numbers("H", directory)[0]
+            kept.append((directory, link))  # and no link to a next directory, that of the thumbnail
+            for tag, entry in entries.items():
+                kind, count = found.numbers("HL", entry + 2)
+                size = _SIZES.get(kind, 0) * count
+                if size <= 4:
+                    if tag in _FURTHER:
+                        waiting.append(found.base + found.numbers("L", entry + 8)[0])
+                    continue
+                start = found.base + found.numbers("L", entry + 8)[0]
+                if _is_kept(tag, kind, exif[start : start + size], in_first=directory == first):
+                    kept.append((start, start + size))
+    clean = bytearray(len(exif))
+    for start, stop in kept:
+        clean[start:stop] = found.data[start:stop]
+    return bytes(clean)
+
+
+def _is_kept(tag: int, kind: int, value: bytes, *, in_first: bool) -> bool:
+    """Whether a value of the type ``kind`` shows no picture; ``in_first`` directory or a further one."""
+    if _JPEG in value:
+        return False
+    if tag in {XMP, PHOTOSHOP}:
+        return value == (patch_xmp if tag == XMP else patch_photoshop)(value)
+    if kind == _TEXT_TYPE or (tag in _LONG and not in_first):
+        return True
+    if kind in _BYTE_TYPES and in_first:
+        return tag in KEPT_BYTES
+    return len(value) <= _MOST
 
 
 def patch_xmp(xmp: bytes) -> bytes:
-    """An XMP packet whose thumbnails and other pictures are empty."""
-    return _XMP_PICTURE.sub(rb"\1", xmp)
-
-
-_PHOTOSHOP_COPIES = {1058: patch_exif, 1059: patch_exif, 1060: patch_xmp}
-"""What of Photoshop's resources may hold a thumbnail besides other things."""
+    """An XMP packet, or other text, whose thumbnails and other pictures in base64 are empty."""
+    return _BASE64.sub(b"", _XMP_PICTURE.sub(rb"\1", xmp))
 
 
 def patch_photoshop(resources: bytes) -> bytes:
-    """Photoshop's image resources (with or without the head of an APP13 segment) without thumbnails."""
+    """Of Photoshop's image resources (with or without the head of an APP13 segment) IPTC and resolution.
+
+    What is nothing of the kind is left alone.
+    """
     head = b"Photoshop 3.0\0" if resources.startswith(b"Photoshop 3.0\0") else b""
+    if not head and not resources.startswith(b"8BIM"):
+        return resources
     kept, place = [head], len(head)
     while resources[place : place + 4] == b"8BIM":
         name = place + 6  # a Pascal string, padded to an even length
@@ -127,11 +144,7 @@ def patch_photoshop(resources: bytes) -> bytes:
         (number,) = struct.unpack_from(">H", resources, place + 4)
         (length,) = struct.unpack_from(">L", resources, size)
         stop = size + 4 + (length + 1) // 2 * 2
-        if patch := _PHOTOSHOP_COPIES.get(number):
-            body = patch(resources[size + 4 : size + 4 + length])
-            kept += [resources[place:size], struct.pack(">L", len(body)), body, bytes(len(body) % 2)]
-        elif number not in _PHOTOSHOP_THUMBNAILS:
+        if number in {_IPTC, _RESOLUTION} and _JPEG not in resources[place:stop]:
             kept.append(resources[place:stop])
         place = stop
-    kept.append(resources[place:])  # of another kind, or malformed
     return b"".join(kept)

@@ -39,13 +39,10 @@ if TYPE_CHECKING:
 _GRAPHICS = 4  # what shrinks by more than this from runs alone is no photo
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
-_OF_PIXELS = (b"tRNS", b"sBIT", b"bKGD", b"hIST", b"acTL", b"fcTL", b"fdAT")  # depend on the pixels' mode
-# A small last letter says that a chunk still fits when pixels have changed. Previews and layers (Fireworks'
-# prVW, mkBF, ...) have a capital one, as have these, which fit nevertheless.
-_STILL_FITS = (*_BEFORE_PALETTE, b"tIME", b"sPLT", b"pCAL", b"sCAL", b"sTER")
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
+_PROFILES = (b"exif", b"app1", b"xmp", b"iptc", b"8bim", b"icc", b"icm")
+_KEPT = (*_BEFORE_PALETTE, *_TEXT, b"eXIf", b"pHYs", b"tIME")  # colours, text, EXIF, resolution, date
 _SMALL = (b"eXIf", b"iCCP", b"pHYs", *_TEXT)  # what Pillow reads from chunks, wherever they stand
-_ORIGINAL = b"skRf"  # of Skitch, the photo before it was drawn on, in spite of its small last letter
 
 
 def _size(source: BinaryIO) -> tuple[int, int]:
@@ -171,17 +168,16 @@ def _chunks(data: bytes) -> list[Chunk]:
 
 
 def _metadata(data: bytes) -> list[Chunk]:
-    """The chunks (type, body) of a PNG file that describe the photo and fit pixels of any kind."""
-    kept = []
+    """The chunks of a PNG file that are kept, without pictures in them."""
+    kept: list[Chunk] = []
     for kind, body in _chunks(data):
-        fits = kind[3:].islower() or kind in _STILL_FITS
-        if kind[:1].islower() and fits and kind not in (*_OF_PIXELS, _ORIGINAL):
-            if kind == b"eXIf":
-                kept.append((kind, patch_exif(b"Exif\0\0" + body)[6:]))
-                continue
-            text = _patch_text(kind, body) if kind in _TEXT else body
-            if text is not None:
+        if kind == b"eXIf":
+            kept.append((kind, patch_exif(b"Exif\0\0" + body)[6:]))
+        elif kind in _TEXT:
+            if (text := _patch_text(kind, body)) is not None:
                 kept.append((kind, text))
+        elif kind in _KEPT:
+            kept.append((kind, body))
     return kept
 
 
@@ -212,6 +208,8 @@ def _patch_text(kind: bytes, body: bytes) -> bytes | None:
 def _patch_raw_profile(text: bytes) -> bytes:
     """EXIF, XMP or Photoshop's resources as ImageMagick writes them, in hexadecimal. May raise ValueError."""
     _, name, _, digits = text.split(b"\n", 3)
+    if name.lower() not in _PROFILES:
+        raise ValueError(name)
     profile = bytes.fromhex(digits.decode("ascii"))
     patched = patch_xmp(patch_photoshop(patch_exif(profile)))  # each leaves alone what is of another kind
     if patched == profile:

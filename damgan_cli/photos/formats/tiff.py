@@ -19,9 +19,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from damgan_cli.photos.color import pixels_of
 from damgan_cli.photos.exif import (
+    KEPT_BYTES,
     ORIENTATION,
     PHOTOSHOP,
-    TIFF_PREVIEWS,
     XMP,
     patch_photoshop,
     patch_xmp,
@@ -131,7 +131,7 @@ def _descriptive(tags: Image.Exif) -> bytes:
         elif patch := {PHOTOSHOP: patch_photoshop, XMP: patch_xmp}.get(tag):
             if isinstance(tags[tag], bytes):  # else of a type it should not have, and cannot be patched
                 kept[tag] = patch(tags[tag])
-        elif tag not in _LAYOUT | TIFF_PREVIEWS:
+        elif tag not in _LAYOUT and (tag in KEPT_BYTES or not isinstance(tags[tag], bytes)):
             kept[tag] = tags[tag]
     return kept.tobytes() if len(kept) else b""
 
