@@ -19,12 +19,12 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 import torch
+from seam import seam_step
 
 from damgan_cli import Inpainter
 from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.evaluation.metrics import psnr, ssim
 from damgan_cli.evaluation.protocol import telea
-from damgan_cli.evaluation.seam import seam_step
 from damgan_cli.inpainting import windows as canvases
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.masks.read import read_mask

@@ -7,7 +7,6 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,8 +16,6 @@ from skimage import data
 
 from damgan_cli.evaluation.metrics import definitions, score
 from tests.cli.eval_files import CAT, COFFEE, HOLE, RATIO, spoiled, write
-
-FEATURE_WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 
 
 @pytest.fixture
@@ -306,15 +303,17 @@ def test_scores_do_not_depend_on_the_number_of_processes(damgan, folders):
     assert one.code == 1
 
 
-@pytest.mark.skipif(not FEATURE_WEIGHTS.is_dir(), reason="the networks' weights are not there")
-def test_lpips(damgan, folders):
-    from safetensors.torch import load_file
+def test_lpips(damgan, folders, tmp_path):
+    from safetensors.torch import save_file
 
     from damgan_cli.perceptual import Lpips
+    from tests.evaluation.random_lpips import random_weights
 
+    for backbone in ("alex", "vgg16"):
+        save_file(random_weights(backbone), tmp_path / f"lpips-{backbone}.safetensors")
     run = ("eval", folders / "results", folders / "truths", "--metrics", "lpips-alex,lpips-vgg", "--json")
-    document = json.loads(damgan(*run, "--feature-weights", FEATURE_WEIGHTS).out)
-    network = Lpips("alex", load_file(FEATURE_WEIGHTS / "lpips-alex.safetensors"))
+    document = json.loads(damgan(*run, "--feature-weights", tmp_path).out)
+    network = Lpips("alex", random_weights("alex"))
     pair = [torch_image(photo) for photo in (spoiled(COFFEE), COFFEE)]
     (only,) = document["rows"]
     assert only["images"][1]["lpips_alex"] == pytest.approx(network(*pair).item(), abs=1e-5)
@@ -330,7 +329,6 @@ def torch_image(photo):
 
 @pytest.mark.parametrize("metric", ["lpips-vgg", "fid"])
 def test_networks_that_cannot_be_fetched_are_one_message(damgan, folders, monkeypatch, metric):
-    pytest.importorskip("torchmetrics")
     monkeypatch.setenv("TORCH_HOME", str(folders / "torch"))
     ran = damgan("eval", folders / "results", folders / "truths", "--metrics", metric, "--offline")
     assert (ran.code, ran.out) == (2, "")

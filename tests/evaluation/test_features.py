@@ -6,10 +6,12 @@ import warnings
 from pathlib import Path
 
 import cv2
+import lpips
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy import linalg
 from skimage import data
 from torch import nn
 
@@ -17,6 +19,7 @@ from damgan_cli.errors import ImageFileError, WeightsError
 from damgan_cli.evaluation import feature_files, features
 from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.perceptual import Lpips
+from tests.evaluation.random_lpips import random_weights
 
 WEIGHTS = Path(__file__).parents[3] / "shared" / "weights"
 PHOTO = cv2.resize(data.astronaut(), (128, 128), interpolation=cv2.INTER_AREA)
@@ -26,25 +29,6 @@ with_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="the networks' we
 
 def tensor(photo):
     return torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def random_weights(backbone, seed=0):
-    """Weights of the right names and shapes."""
-    generator = torch.Generator().manual_seed(seed)
-    if backbone == "alex":
-        shapes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
-        heads = [64, 192, 384, 256, 256]
-    else:
-        places = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
-        widths = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
-        shapes = {place: (b, a, 3) for place, a, b in zip(places, widths[:-1], widths[1:], strict=True)}
-        heads = [64, 128, 256, 512, 512]
-    weights = {f"lin.{i}": torch.rand(1, c, 1, 1, generator=generator) for i, c in enumerate(heads)}
-    for place, (b, a, side) in shapes.items():
-        scale = (2 / (a * side * side)) ** 0.5
-        weights[f"features.{place}.weight"] = torch.randn(b, a, side, side, generator=generator) * scale
-        weights[f"features.{place}.bias"] = torch.zeros(b)
-    return weights
 
 
 @with_weights
@@ -60,12 +44,11 @@ def test_lpips_of_a_blurred_photo_is_the_reference_implementations(backbone, exp
 
 @pytest.mark.parametrize("backbone", ["alex", "vgg16"])
 def test_lpips_is_the_reference_implementation(backbone):
-    reference_package = pytest.importorskip("lpips")
     weights = random_weights(backbone)
     network = Lpips(backbone, weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        reference = reference_package.LPIPS(net=backbone.removesuffix("16"), pnet_rand=True, verbose=False)
+        reference = lpips.LPIPS(net=backbone.removesuffix("16"), pnet_rand=True, verbose=False)
     convolutions = [
         [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
         for net in (reference.net, network.stages)
@@ -138,8 +121,6 @@ class Colours(nn.Module):
 
 
 def test_fid_and_kid_against_their_formulas(monkeypatch):
-    pytest.importorskip("torchmetrics")
-    linalg = pytest.importorskip("scipy.linalg")
     monkeypatch.setattr(features, "_inception", lambda *_, **__: Colours())
     rng = np.random.default_rng(0)
     truths = [rng.integers(0, 256, 3) + rng.integers(-20, 20, (40, 40, 3)) for _ in range(24)]

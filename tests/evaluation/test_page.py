@@ -14,7 +14,6 @@ from skimage import data
 
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.masks.generate import make_mask, mask_rng
-from tests.evaluation.browser import CHROMIUM, Browser
 
 EVIL = "<img src=x onerror=boom()> & __DATA__"
 PHOTOS = {
@@ -88,87 +87,89 @@ def test_tables_hold_the_scores(report):
     assert float(line["psnr"]) == pytest.approx(expected["psnr"], abs=1e-5)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_in_a_browser(report, tmp_path):
+def test_in_a_browser(report, open_page):
     by_name = "document.getElementById"
-    with Browser(f"file://{report}/index.html", tmp_path / "profile") as page:
+    page = open_page(report / "index.html")
 
-        def caption():
-            return page.js(f"{by_name}('caption').textContent")
+    def caption():
+        return page.evaluate(f"{by_name}('caption').textContent")
 
-        def choose(select, value):
-            page.js(f"{by_name}('{select}').value = {json.dumps(value)}; {by_name}('{select}').onchange()")
+    def choose(select, value):
+        page.evaluate(f"{by_name}('{select}').value = {json.dumps(value)}; {by_name}('{select}').onchange()")
 
-        # All four pictures of the best method, worst first.
-        assert page.js("document.querySelectorAll('.thumb').length") == 4
-        values = page.js("[...document.querySelectorAll('.thumb')].map(t => t.textContent)")
-        assert values[-1] == "∞"
-        numbers = [float(value) for value in values[:-1]]
-        assert numbers == sorted(numbers)
-        assert "1 of 4" in page.js(f"{by_name}('place').textContent")
-        panes = page.js("[...document.querySelectorAll('figcaption')].map(c => c.textContent)")
-        assert [text.split(" –")[0] for text in panes] == ["input", "telea", "truth", "error"]
-        assert page.js("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    # All four pictures of the best method, worst first.
+    assert page.evaluate("document.querySelectorAll('.thumb').length") == 4
+    values = page.evaluate("[...document.querySelectorAll('.thumb')].map(t => t.textContent)")
+    assert values[-1] == "∞"
+    numbers = [float(value) for value in values[:-1]]
+    assert numbers == sorted(numbers)
+    assert "1 of 4" in page.evaluate(f"{by_name}('place').textContent")
+    panes = page.evaluate("[...document.querySelectorAll('figcaption')].map(c => c.textContent)")
+    assert [text.split(" –")[0] for text in panes] == ["input", "telea", "truth", "error"]
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
 
-        # Keys leaf through them, around the ends.
-        first = caption()
-        page.key("ArrowRight")
-        assert caption() != first
-        page.key("ArrowLeft")
-        page.key("ArrowLeft")
-        assert "4 of 4" in page.js(f"{by_name}('place').textContent")
-        assert "PSNR ∞" in caption()
+    # Keys leaf through them, around the ends.
+    first = caption()
+    page.keyboard.press("ArrowRight")
+    assert caption() != first
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert "4 of 4" in page.evaluate(f"{by_name}('place').textContent")
+    assert "PSNR ∞" in caption()
 
-        # The filter keeps one range of hole ratios; a name is text, whatever it holds.
-        choose("bin", "20-30 %")
-        assert page.js("document.querySelectorAll('.thumb').length") == 2
-        names = {caption().split(", 20-30 %")[0]}
-        page.key("ArrowRight")
-        names.add(caption().split(", 20-30 %")[0])
-        assert names == {"coffee", EVIL}
+    # The filter keeps one range of hole ratios; a name is text, whatever it holds.
+    choose("bin", "20-30 %")
+    assert page.evaluate("document.querySelectorAll('.thumb').length") == 2
+    names = {caption().split(", 20-30 %")[0]}
+    page.keyboard.press("ArrowRight")
+    names.add(caption().split(", 20-30 %")[0])
+    assert names == {"coffee", EVIL}
 
-        # The other method and order.
-        choose("method", "black")
-        choose("bin", "")
-        assert page.js("document.querySelectorAll('.thumb').length") == 3
-        choose("sort", "l1")
-        values = [
-            float(v) for v in page.js("[...document.querySelectorAll('.thumb')].map(t => t.textContent)")
-        ]
-        assert values == sorted(values, reverse=True)
+    # The other method and order.
+    choose("method", "black")
+    choose("bin", "")
+    assert page.evaluate("document.querySelectorAll('.thumb').length") == 3
+    choose("sort", "l1")
+    values = [
+        float(v) for v in page.evaluate("[...document.querySelectorAll('.thumb')].map(t => t.textContent)")
+    ]
+    assert values == sorted(values, reverse=True)
 
-        # The slider uncovers the result from the left.
-        page.js(f"{by_name}('slider').value = 30; {by_name}('slider').oninput()")
-        clip = page.js("document.querySelector('.frame img.over[style]').style.clipPath")
-        assert clip.startswith("inset(0")
-        assert "70%" in clip
+    # The slider uncovers the result from the left.
+    page.evaluate(f"{by_name}('slider').value = 30; {by_name}('slider').oninput()")
+    clip = page.evaluate("document.querySelector('.frame img.over[style]').style.clipPath")
+    assert clip.startswith("inset(0")
+    assert "70%" in clip
 
-        # Plots have a curve for each method and a dot for each image.
-        assert page.js("document.querySelectorAll('#histogram path').length") == 2
-        boxes = page.js(
-            "[...document.querySelectorAll('#histogram path')].map(p => [p.getBBox().y, p.getBBox().height])"
-        )
-        assert boxes[0][0] + boxes[0][1] < boxes[1][0]  # one below the other
-        assert page.js("document.querySelectorAll('#scatter circle').length") == 6
-        choose("metric", "ssim")
-        assert page.js("document.querySelectorAll('#scatter circle').length") == 7
+    # Plots have a curve for each method and a dot for each image.
+    assert page.evaluate("document.querySelectorAll('#histogram path').length") == 2
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('#histogram path')].map(p => [p.getBBox().y, p.getBBox().height])"
+    )
+    assert boxes[0][0] + boxes[0][1] < boxes[1][0]  # one below the other
+    assert page.evaluate("document.querySelectorAll('#scatter circle').length") == 6
+    choose("metric", "ssim")
+    assert page.evaluate("document.querySelectorAll('#scatter circle').length") == 7
 
-        light = page.js("getComputedStyle(document.body).backgroundColor")
-        page.js(f"{by_name}('theme').click()")
-        dark = page.js("getComputedStyle(document.body).backgroundColor")
-        assert brightness(light) > 200 > 60 > brightness(dark)
-        assert page.js("document.documentElement.scrollWidth <= innerWidth")
-        assert page.problems() == []
-    with Browser(f"file://{report}/index.html", tmp_path / "profile2", dark=True, width=360) as page:
-        right = (
-            "Math.max(...[...document.querySelectorAll('td, svg')].map(e => e.getBoundingClientRect().right))"
-        )
-        assert page.js(f"{right} <= innerWidth")  # every number is in sight
-        assert brightness(page.js("getComputedStyle(document.body).backgroundColor")) < 60
-        assert page.js("document.documentElement.scrollWidth <= innerWidth")
-        page.screenshot(tmp_path / "narrow.png")
-        with Image.open(tmp_path / "narrow.png") as shot:
-            assert np.asarray(shot.convert("L")).std() > 10
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.evaluate(f"{by_name}('theme').click()")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert brightness(light) > 200 > 60 > brightness(dark)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_every_number_is_in_sight(report, open_page, tmp_path, width):
+    page = open_page(report / "index.html", width=width, dark=True)
+    right = "Math.max(...[...document.querySelectorAll('td, svg')].map(e => e.getBoundingClientRect().right))"
+    assert page.evaluate(f"{right} <= innerWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert brightness(page.evaluate("getComputedStyle(document.body).backgroundColor")) < 60
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    with Image.open(tmp_path / "page.png") as shot:
+        assert np.asarray(shot.convert("L")).std() > 10
+    assert page.problems == []
 
 
 def brightness(color):

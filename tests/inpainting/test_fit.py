@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from damgan_cli.inpainting.inpainter import Inpainter
-from tests.inpainting.test_windows import hole_with, photo
+from tests.inpainting.holes import hole_with, photo
 
 SHAPE = (300, 420)
 DEEP = hole_with(SHAPE, (60, 240, 100, 330))

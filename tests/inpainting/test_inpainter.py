@@ -19,7 +19,7 @@ from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsErr
 from damgan_cli.inpainting.membrane import match_seam
 from damgan_cli.masks.read import MaskWarning
 from damgan_cli.photos.photo import store
-from tests.inpainting.test_windows import HOLES, hole_with, photo
+from tests.inpainting.holes import HOLES, hole_with, photo
 
 
 def test_at_128_it_is_the_generator_with_matched_seams(inpainter):

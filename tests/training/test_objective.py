@@ -28,7 +28,7 @@ from damgan_cli.training.objective import (
     ssim_loss,
     weighted_reconstruction_loss,
 )
-from tests.evaluation.test_features import random_weights
+from tests.evaluation.random_lpips import random_weights
 
 
 def test_weighted_pixels_count_as_often():

@@ -20,7 +20,7 @@ from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches
 from damgan_cli.training.loop import Budget, Trainer, learning_rate
 from damgan_cli.weights.find import load_weights
-from tests.evaluation.test_features import random_weights
+from tests.evaluation.random_lpips import random_weights
 from tests.training.small import TINY, settings, stats
 
 

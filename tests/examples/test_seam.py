@@ -1,11 +1,15 @@
-"""The step across a hole's border."""
+"""The step across a hole's border, by examples/seam.py."""
 
 from __future__ import annotations
+
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from damgan_cli.evaluation.seam import seam_step
+EXAMPLES = Path(__file__).parents[2] / "examples"
+seam_step = runpy.run_path(str(EXAMPLES / "seam.py"))["seam_step"]
 
 
 def ramp_with_hole(shift):
@@ -44,3 +48,11 @@ def test_pixels_far_from_the_hole_do_not_count():
     noisy = image.copy()
     noisy[:4] = np.random.default_rng(0).integers(0, 256, (4, 60, 3))
     assert seam_step(noisy, hole) == seam_step(image, hole)
+
+
+def test_as_a_script(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "sys.argv", ["seam.py", str(EXAMPLES / "portrait.png"), str(EXAMPLES / "portrait-mask.png")]
+    )
+    runpy.run_path(str(EXAMPLES / "seam.py"), run_name="__main__")
+    assert "ratio" in capsys.readouterr().out

@@ -1,11 +1,19 @@
-"""Is the border of a hole seen in the filled photo? The step across it against the photo's natural steps."""
+"""Is the border of a hole seen in the filled photo? The step across it against the photo's natural steps.
+
+python examples/seam.py FILLED MASK
+"""
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+
+from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.read import read_rgb
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,3 +43,18 @@ def seam_step(result: NDArray[np.uint8], mask: NDArray[Any]) -> tuple[float, flo
 def _mean(parts: list[NDArray[np.float64]]) -> float:
     values = np.concatenate(parts)
     return float(values.mean()) if values.size else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("filled", type=Path)
+    parser.add_argument("mask", type=Path, help="white is the hole")
+    options = parser.parse_args()
+    across, natural = seam_step(read_rgb(options.filled), read_mask(options.mask))
+    print(f"across the border {across:.2f}, beside it {natural:.2f}, ratio {across / natural:.2f}")
+
+
+if __name__ == "__main__":
+    main()
