@@ -11,13 +11,13 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.runtime.paths import STREAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # Windows has none, but there an open file can be neither removed nor renamed.
 fcntl: Any = importlib.import_module("fcntl") if os.name == "posix" else None
@@ -42,13 +42,32 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
     if path == STREAM:
         sys.stdout.buffer.write(data)
         return
+    try:
+        with replacing(path, sync=sync) as file:
+            file.write(data)
+    except (FileExistsError, NotADirectoryError):
+        raise ImageFileError(
+            f"Cannot write {path}: a file stands where the folder {path.parent} is needed.",
+            "Choose another output folder, or move that file away.",
+        ) from None
+    except OSError as problem:
+        hint = "Free some space" if problem.errno in _FULL else "Choose another output place"
+        raise ImageFileError(f"Cannot write {path} ({problem.strerror or problem}).", f"{hint}.") from None
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes ``path`` once all within this has gone well; see `write_atomically`.
+
+    Raises OSError.
+    """
     temporary, held = None, None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, held = _create(path.parent)
         # closed before it is renamed, as a network drive may report a full disk only then
         with os.fdopen(os.dup(held), "wb") as file:
-            file.write(data)
+            yield file
         if sync:  # before the rename, or the new name may reach the disk before the data does
             os.fsync(held)
         if fcntl is None:
@@ -58,14 +77,6 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
         temporary = None
         if sync:
             sync_folder(path.parent)
-    except (FileExistsError, NotADirectoryError):
-        raise ImageFileError(
-            f"Cannot write {path}: a file stands where the folder {path.parent} is needed.",
-            "Choose another output folder, or move that file away.",
-        ) from None
-    except OSError as problem:
-        hint = "Free some space" if problem.errno in _FULL else "Choose another output place"
-        raise ImageFileError(f"Cannot write {path} ({problem.strerror or problem}).", f"{hint}.") from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

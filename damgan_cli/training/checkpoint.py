@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.errors import TrainingError
-from damgan_cli.photos.atomic import sync_folder
+from damgan_cli.photos.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +36,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
     Raises TrainingError when the disk refuses.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
     except (OSError, RuntimeError) as problem:  # torch wraps a full disk in RuntimeError
-        temporary.unlink(missing_ok=True)
         raise TrainingError(
             f"Cannot write the checkpoint {path}: {problem}.", "Is the disk full?"
         ) from problem

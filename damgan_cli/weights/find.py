@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError, did_you_mean
-from damgan_cli.photos.atomic import sync_folder
+from damgan_cli.photos.atomic import replacing, sync_folder
 from damgan_cli.runtime.paths import exists, is_file, is_folder
 from damgan_cli.weights.format import (
     ARCHITECTURE,
@@ -297,9 +297,8 @@ def annotate_weights(
             if info.get(key):
                 described.data[key] = info[key]
         for file, data in ((CONFIG_FILE, json_bytes(info)), (CARD_FILE, str(described).encode())):
-            temporary = folder / f".{file}.{os.getpid()}.tmp"
-            temporary.write_bytes(data)
-            temporary.replace(folder / file)
+            with replacing(folder / file) as written:
+                written.write(data)
     except OSError as problem:
         raise WeightsError(
             f"Cannot change {problem.filename}: {problem.strerror}.",

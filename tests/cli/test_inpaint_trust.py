@@ -199,10 +199,10 @@ def test_a_photo_that_changes_while_it_is_filled_is_copied_as_it_was_read(inpain
 def test_unreadable_files(inpaint, tree, monkeypatch):
     opened = Path.open
 
-    def closed(file, *options):  # chmod does not stop root
+    def closed(file, *args, **options):  # chmod does not stop root
         if file.name in {"b.png", "c.bmp"}:
             raise PermissionError(13, "Permission denied")
-        return opened(file, *options)
+        return opened(file, *args, **options)
 
     monkeypatch.setattr(Path, "open", closed)
     result = inpaint(*FOLDERS, "--json")
