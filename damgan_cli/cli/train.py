@@ -149,7 +149,7 @@ def train(
     with _extra_told():
         perceptual = load_lpips(config.perceptual, perceptual_weights) if config.perceptual else None
     bad: list[ImageFileError] = []
-    photos = load_photos(paths, config.size, config.crop_scale, bad.append)
+    photos = load_photos(paths, config.size, config.largest_crop, bad.append)
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
     for problem in bad if world.first else ():
         console.warn(f"left out: {problem}")
@@ -158,7 +158,7 @@ def train(
         raise TrainingError(
             f"No photo {which} could be read.", "Give more photos, or others for validation with --val."
         )
-    if chosen.type == "cuda":
+    if chosen.type == "cuda" and isinstance(photos, list):
         batches: Batches | DeviceBatches = DeviceBatches(photos, config, seed, chosen)
     else:
         batches = Batches(photos, config, seed)

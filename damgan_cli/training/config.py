@@ -11,6 +11,8 @@ from damgan_cli.model import GeneratorConfig
 
 CHECKPOINT = "checkpoint.pt"
 """In a run folder."""
+WHOLE_PHOTO = 5
+"""Photos that are cut at any side (``crop_scale`` photo) are first reduced to this many times ``size``."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,10 @@ class TrainingConfig:
     # data
     size: int = 128
     """Side of the square training images, pixels."""
-    crop_scale: float = 1.0
-    """Photos larger than ``size`` are cut at a random side between 1 and this many times ``size``."""
+    crop_scale: float | str = 1.0
+    """Photos larger than ``size`` are cut at a random side between 1 and this many times ``size``. ``photo``:
+    at a side between ``size`` and the whole photo (of at most `WHOLE_PHOTO` times ``size``), drawn
+    log-uniformly, so that native pixels come as often as whole scenes."""
     zoom_share: float = 0.0
     """Share of images that show only a part of the photo, half to whole ``size`` a side, enlarged: so the
     model meets things at other places and scales than one framing has them."""
@@ -91,7 +95,10 @@ class TrainingConfig:
         checks = [
             (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
             (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
-            (self.crop_scale >= 1, "crop_scale must be at least 1"),
+            (
+                self.crop_scale == "photo" if isinstance(self.crop_scale, str) else self.crop_scale >= 1,
+                "crop_scale is a number of at least 1, or photo",
+            ),
             (bool(self.masks) and all(w > 0 for w in self.masks.values()), "masks needs positive shares"),
             (set(self.masks) <= set(MASK_KINDS), f"masks must be among {', '.join(MASK_KINDS)}"),
             (
@@ -137,6 +144,11 @@ class TrainingConfig:
                     f"Bad training setting: {message}.", "See --set in `damgan train --help`."
                 )
 
+    @property
+    def largest_crop(self) -> float:
+        """Side of the largest crop, as a multiple of ``size``."""
+        return WHOLE_PHOTO if isinstance(self.crop_scale, str) else self.crop_scale
+
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary for JSON."""
         return {**asdict(self), "generator": self.generator.to_dict()}
@@ -164,8 +176,9 @@ class TrainingConfig:
                 value = text
             if name == "generator" and isinstance(value, dict):
                 value = {**values["generator"], **value}
-            if isinstance(value, list) != isinstance(values[name], (list, tuple)) or (
-                isinstance(value, (str, dict)) != isinstance(values[name], (str, dict))
+            if name != "crop_scale" and (  # a number or a word
+                isinstance(value, list) != isinstance(values[name], (list, tuple))
+                or isinstance(value, (str, dict)) != isinstance(values[name], (str, dict))
             ):
                 raise TrainingError(
                     f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}."

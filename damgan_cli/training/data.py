@@ -1,11 +1,12 @@
-"""Photos in memory, and batches of images and masks that depend on nothing but seed and step."""
+"""Photos, in memory or read when drawn, and batches that depend on nothing but them, seed and step."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,9 @@ from damgan_cli.errors import ImageFileError, TrainingError
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.photos.files import list_images
 from damgan_cli.photos.limits import memory_for
-from damgan_cli.photos.read import read_rgb, refuse_narrow
+from damgan_cli.photos.read import displayed_size, read_rgb, refuse_narrow
 from damgan_cli.runtime.paths import is_folder
+from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from damgan_cli.training.config import TrainingConfig
+
+IN_MEMORY = 4 << 30
+"""Bytes that photos may take before they are read anew whenever they are drawn."""
 
 
 def find_photos(folders: list[Path]) -> list[Path]:
@@ -44,30 +49,83 @@ def find_photos(folders: list[Path]) -> list[Path]:
 
 
 def load_photos(
-    paths: list[Path], size: int, crop_scale: float, on_bad: Callable[[ImageFileError], None]
-) -> list[NDArray[np.uint8]]:
-    """Decode photos to (H, W, 3) uint8, shrunk so that the short side is at most ``size * crop_scale``.
+    paths: list[Path],
+    size: int,
+    largest_crop: float,
+    on_bad: Callable[[ImageFileError], None],
+    in_memory: int = IN_MEMORY,
+) -> Sequence[NDArray[np.uint8]]:
+    """Photos as (H, W, 3) uint8, shrunk so that the short side is at most ``size * largest_crop``.
 
-    Photos smaller than ``size`` are enlarged to it. Files that cannot be read go to ``on_bad``.
+    Photos smaller than ``size`` are enlarged to it. If they take more than ``in_memory`` bytes together, they
+    are `PhotosOnDisk`, else a list. Files that cannot be read go to ``on_bad`` and are left out.
     """
-    largest = round(size * crop_scale)
+    largest = round(size * largest_crop)
+
+    def needed(path: Path) -> int | ImageFileError:
+        try:
+            width, height = displayed_size(path)
+        except ImageFileError as problem:
+            return problem
+        shrunk = min(max(min(width, height), size), largest) / min(width, height)
+        return round(3 * width * height * shrunk**2)
 
     def load(path: Path) -> NDArray[np.uint8] | ImageFileError:
         try:
-            with memory_for(path):
-                image = read_rgb(path)
-                short = min(max(min(image.shape[:2]), size), largest)
-                refuse_narrow(path, image, short)
-                return resize_short_side(image, short)
+            return _load(path, size, largest)
         except ImageFileError as problem:
             return problem
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        sizes = list(pool.map(needed, paths))
+        if sum(one for one in sizes if isinstance(one, int)) > in_memory:
+            for one in sizes:
+                if isinstance(one, ImageFileError):
+                    on_bad(one)
+            readable = [path for path, one in zip(paths, sizes, strict=True) if isinstance(one, int)]
+            return PhotosOnDisk(readable, size, largest, on_bad)
         loaded = list(pool.map(load, paths))
     for item in loaded:
         if isinstance(item, ImageFileError):
             on_bad(item)
     return [item for item in loaded if not isinstance(item, ImageFileError)]
+
+
+class PhotosOnDisk(Sequence[Any]):
+    """Photos that are too many for memory: each is decoded whenever it is asked for.
+
+    Decoding a JPEG of 500 px takes 4 ms, a training step some hundred times as long. One that turns out to be
+    broken is told once, and the next stands in for it.
+    """
+
+    def __init__(
+        self, paths: list[Path], size: int, largest: int, on_bad: Callable[[ImageFileError], None]
+    ) -> None:
+        self._paths, self._size, self._largest, self._on_bad = paths, size, largest, on_bad
+        self._told: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: Any) -> Any:
+        """(H, W, 3) uint8, as `load_photos` has it. Raises TrainingError if none can be read any more."""
+        for number in range(index, index + len(self)):
+            place = number % len(self)
+            try:
+                return _load(self._paths[place], self._size, self._largest)
+            except ImageFileError as problem:
+                if place not in self._told:
+                    self._told.add(place)
+                    self._on_bad(problem)
+        raise TrainingError("None of the photos can be read any more.", "Are they still where they were?")
+
+
+def _load(path: Path, size: int, largest: int) -> NDArray[np.uint8]:
+    with memory_for(path):
+        image = read_rgb(path)
+        short = min(max(min(image.shape[:2]), size), largest)
+        refuse_narrow(path, image, short)
+        return resize_short_side(image, short)
 
 
 def resize_short_side(image: NDArray[np.uint8], short: int) -> NDArray[np.uint8]:
@@ -91,7 +149,7 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 class Batches:
     """Endless training batches; batch number ``step`` is always the same for one seed and set of photos."""
 
-    def __init__(self, photos: list[NDArray[np.uint8]], config: TrainingConfig, seed: int) -> None:
+    def __init__(self, photos: Sequence[NDArray[np.uint8]], config: TrainingConfig, seed: int) -> None:
         if not photos:
             raise TrainingError("No photo could be read.", "Check the folders given.")
         self.photos = photos
@@ -101,6 +159,8 @@ class Batches:
         shares = np.array([config.masks[kind] for kind in kinds])
         self._kinds, self._bounds = kinds, np.cumsum(shares) / shares.sum()
         self._order = lru_cache(maxsize=2)(self._shuffled)
+        # what is to be decoded first is decoded side by side
+        self._map: Any = ThreadPoolExecutor(cores()).map if isinstance(photos, PhotosOnDisk) else map
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         return np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.photos))
@@ -108,7 +168,7 @@ class Batches:
     def __call__(self, step: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Images (B, S, S, 3) uint8 and masks (B, S, S) uint8, 1 = hole, of step ``step``."""
         first = step * self.config.batch_size
-        pairs = [self._sample(first + i) for i in range(self.config.batch_size)]
+        pairs = list(self._map(self._sample, range(first, first + self.config.batch_size)))
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
     def tensors(self, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -132,7 +192,11 @@ class Batches:
     def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         size = self.config.size
         height, width = photo.shape[:2]
-        side = size + int(rng.random() * (min(height, width) - size + 1))
+        shorter = min(height, width)
+        if self.config.crop_scale == "photo":
+            side = round(size * (shorter / size) ** rng.random())
+        else:
+            side = size + int(rng.random() * (shorter - size + 1))
         if rng.random() < self.config.zoom_share:
             side = round(size * (0.5 + 0.5 * rng.random()))
         top = int(rng.random() * (height - side + 1))

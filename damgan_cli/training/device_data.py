@@ -5,10 +5,12 @@ The host's `Batches` make some hundred images a second per core, a GPU trains on
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +19,8 @@ from damgan_cli.masks.generate import numbered_hole
 from damgan_cli.runtime.processes import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from damgan_cli.training.config import TrainingConfig
@@ -26,17 +30,28 @@ MASKS = 30_000
 _MASK_BYTES = 500_000_000  # of each kind: MASKS of them at 128 px
 
 
+def _halvings(photo: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
+    """(H, W, 3) and its reductions by 2, 4, ...: ``count`` copies, the means of 2x2, 4x4, ... pixels."""
+    copies = [photo]
+    for _ in range(count - 1):
+        height, width = (side // 2 for side in copies[-1].shape[:2])
+        even = copies[-1][: 2 * height, : 2 * width]
+        copies.append(np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+    return copies
+
+
 class DeviceBatches:
     """Endless batches on ``device``; number ``step`` is always the same for one seed, photos and device.
 
-    Crops, zooms, mirroring and mask kinds are drawn as ``Batches`` draws them. Crops are read bilinearly at
-    twice the size and averaged in pairs: for the factors at hand (1/2 to 2) nearly the area average.
+    Crops, zooms, mirroring and mask kinds are drawn as ``Batches`` draws them. Photos lie there at full, half
+    and quarter size as far as crops need it. A crop is taken from the copy that is at most twice too large,
+    read bilinearly at twice its final size and averaged in pairs: nearly the area average.
     ``masks`` is how many of each kind there are.
     """
 
     def __init__(
         self,
-        photos: list[NDArray[np.uint8]],
+        photos: Sequence[NDArray[np.uint8]],
         config: TrainingConfig,
         seed: int,
         device: torch.device,
@@ -44,13 +59,15 @@ class DeviceBatches:
         masks: int = MASKS,
     ) -> None:
         self.photos, self.config, self.seed, self.device = photos, config, seed, device
-        sizes = torch.tensor([photo.shape[:2] for photo in photos])
+        self._levels = 1 + int(math.log2(config.largest_crop))
+        copies = [copy for photo in photos for copy in _halvings(photo, self._levels)]
+        sizes = torch.tensor([copy.shape[:2] for copy in copies])
         self._heights, self._widths = sizes.to(device).unbind(1)
         ends = sizes.prod(1).cumsum(0)
         self._starts = (ends - sizes.prod(1)).to(device)
         self._pixels = torch.empty((int(ends[-1]), 3), dtype=torch.uint8, device=device)
-        for photo, end in zip(photos, ends.tolist(), strict=True):
-            flat = torch.from_numpy(np.ascontiguousarray(photo)).view(-1, 3)
+        for copy, end in zip(copies, ends.tolist(), strict=True):
+            flat = torch.from_numpy(np.ascontiguousarray(copy)).view(-1, 3)
             self._pixels[end - len(flat) : end] = flat.to(device)
         kinds = sorted(config.masks)
         masks = max(1, min(masks, _MASK_BYTES // config.size**2))
@@ -100,16 +117,22 @@ class DeviceBatches:
         def uniform() -> Tensor:
             return torch.rand(B, generator=generator, device=self.device)
 
-        index = self._photos_of(range(step * B, (step + 1) * B))
+        index = self._photos_of(range(step * B, (step + 1) * B)) * self._levels
         heights, widths = self._heights[index], self._widths[index]
         shorter = torch.minimum(heights, widths)
-        sides = config.size + (uniform() * (shorter - config.size + 1)).floor()
+        if config.crop_scale == "photo":
+            sides = (config.size * (shorter / config.size) ** uniform()).round()
+        else:
+            sides = config.size + (uniform() * (shorter - config.size + 1)).floor()
         zoomed = (config.size * (0.5 + 0.5 * uniform())).round()
         sides = torch.where(uniform() < config.zoom_share, zoomed, sides)
         tops = (uniform() * (heights - sides + 1)).floor()
         lefts = (uniform() * (widths - sides + 1)).floor()
         mirrored = uniform() < (0.5 if config.flip else 0.0)
-        images = self._cut(self._starts[index], widths, tops, lefts, sides, mirrored)
+        level = (sides / config.size).log2().floor().clamp(0, self._levels - 1)
+        tops, lefts, sides = ((places / 2**level).floor() for places in (tops, lefts, sides))
+        index = index + level.long()
+        images = self._cut(self._starts[index], self._widths[index], tops, lefts, sides, mirrored)
 
         kinds = torch.multinomial(self._shares, B, replacement=True, generator=generator)
         chosen = self._mask_starts[kinds] + (uniform() * self._mask_counts[kinds]).long()

@@ -17,6 +17,8 @@ from damgan_cli.model import composite
 from damgan_cli.training.data import resize_short_side, to_tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from damgan_cli.model import Generator
@@ -33,7 +35,7 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 class Validation:
     """Fixed photos, each under a centred mask and under one irregular mask of a fixed, cycling ratio bin."""
 
-    def __init__(self, photos: list[NDArray[np.uint8]], size: int) -> None:
+    def __init__(self, photos: Sequence[NDArray[np.uint8]], size: int) -> None:
         self.images = np.stack([_centre_square(photo, size) for photo in photos])
         rngs = [mask_rng(0, i) for i in range(len(photos))]
         self.masks = {

@@ -57,6 +57,22 @@ def test_larger_photos_are_cut_and_reduced_as_by_area():
     assert min(np.abs(crop - as_photo(images[0])).mean() for crop in reduced) < 2
 
 
+def test_whole_photos_are_cut_at_every_scale_and_reduced_as_by_area():
+    photo = noise(160, 171)  # aliasing would show
+    images, _ = batches([photo], crop_scale="photo", flip=False, batch_size=12).tensors(0, CPU)
+    best = []
+    for image in images:
+        wanted, errors = as_photo(image), []
+        for side in range(32, 161):
+            small = cv2.resize(photo, None, fx=32 / side, fy=32 / side, interpolation=cv2.INTER_AREA)
+            found = cv2.matchTemplate(small, wanted.round().astype(np.uint8), cv2.TM_CCOEFF_NORMED)
+            errors.append((found.max(), side))
+        best.append(max(errors))
+        assert wanted.std() < 1.6 * 74 * 32 / best[-1][1]  # of n pixels' mean; noise has 74
+    assert min(side for _, side in best) < 50
+    assert max(side for _, side in best) > 100
+
+
 def test_zoomed_images_are_enlarged_parts():
     ramp = np.repeat(np.linspace(0, 255, 32, dtype=np.uint8)[None, :, None], 32, 0).repeat(3, 2)
     images, _ = batches([ramp], batch_size=32, zoom_share=1, flip=False).tensors(0, CPU)

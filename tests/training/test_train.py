@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 
 from damgan_cli.training import config as presets
 from damgan_cli.training.config import PRESETS
-from damgan_cli.training.data import Batches
 from damgan_cli.training.loop import Budget, Trainer, learning_rate
 from damgan_cli.weights.find import load_weights
 from tests.evaluation.random_lpips import random_weights
@@ -391,36 +390,3 @@ def test_budget_takes_whichever_ends_first():
     assert Budget(minutes=2).progress(10**9, 30) == 0.25
     assert Budget(images=100, minutes=1).progress(50, 45) == 0.75
     assert Budget(images=100).progress(200, 0) == 1
-
-
-def test_batches_depend_on_seed_and_step_alone():
-    rng = np.random.default_rng(0)
-    photos = [rng.integers(0, 256, (32, 40, 3), np.uint8) for _ in range(5)]
-    config = presets.TrainingConfig(size=32, batch_size=4, masks={"irregular": 1}, irregular_ratio=(0.2, 0.3))
-    first, again, other = (Batches(photos, config, seed) for seed in (0, 0, 1))
-    first(0)
-    for step in (3, 7):
-        images, masks = first(step)
-        assert images.shape == (4, 32, 32, 3)
-        assert set(np.unique(masks)) == {0, 1}
-        assert ((masks.mean(axis=(1, 2)) >= 0.2) & (masks.mean(axis=(1, 2)) <= 0.3)).all()
-        assert all(np.array_equal(a, b) for a, b in zip(first(step), again(step), strict=True))
-        assert not np.array_equal(first(step)[1], other(step)[1])
-
-
-def test_an_epoch_shows_every_photo_once():
-    photos = [np.full((32, 32, 3), value, np.uint8) for value in range(12)]
-    batches = Batches(photos, presets.TrainingConfig(size=32, batch_size=4), seed=0)
-    seen = [int(image[0, 0, 0]) for step in range(3) for image in batches(step)[0]]
-    assert sorted(seen) == list(range(12))
-
-
-def test_zoomed_images_are_enlarged_parts():
-    ramp = np.repeat(np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None], 64, axis=0).repeat(3, axis=2)
-    config = presets.TrainingConfig(size=64, batch_size=32, zoom_share=0.5, flip=False)
-    images, _ = Batches([ramp], config, seed=0)(0)
-    spans = [int(image[0, -1, 0]) - int(image[0, 0, 0]) for image in images]
-    whole = sum(span == 255 for span in spans)
-    assert 8 <= whole <= 24
-    assert all(120 <= span <= 255 for span in spans)  # half of the ramp or more
-    assert images.shape == (32, 64, 64, 3)
