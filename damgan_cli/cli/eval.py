@@ -22,7 +22,7 @@ from damgan_cli.runtime.paths import check_file_can_be_written, check_folder_can
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from damgan_cli.evaluation.file_scores import Settings
+    from damgan_cli.evaluation.file_scores import ScoreSettings
     from damgan_cli.evaluation.report import Report
     from damgan_cli.inpainting.inpainter import Inpainter
 
@@ -207,9 +207,9 @@ def evaluate(
 
 def _settings(
     metrics: str | None, ssim: str, weights: Path | None, device: str, workers: int | None, *, offline: bool
-) -> Settings:
+) -> ScoreSettings:
     """What to score, with the networks loaded that it takes. Raises ImageFileError and WeightsError."""
-    from damgan_cli.evaluation.file_scores import Settings
+    from damgan_cli.evaluation.file_scores import ScoreSettings
     from damgan_cli.evaluation.ssim import SSIM_KINDS
 
     names = [name.strip().lower() for name in (metrics or "").split(",") if name.strip()]
@@ -233,11 +233,11 @@ def _settings(
         from damgan_cli.runtime.device import choose_device
 
         features = FeatureMetrics(learned, weights=weights, device=choose_device(device), offline=offline)
-    return Settings(ssim, "ms-ssim" in names, features, workers)
+    return ScoreSettings(ssim, "ms-ssim" in names, features, workers)
 
 
 def _score_files(
-    paths: list[Path], masks: Path | None, settings: Settings, *, invert_mask: bool, quiet: bool
+    paths: list[Path], masks: Path | None, settings: ScoreSettings, *, invert_mask: bool, quiet: bool
 ) -> Report:
     from damgan_cli.evaluation.file_scores import score_files
 
@@ -250,7 +250,7 @@ def _score_weights(
     weights: str | None,
     protocol: str,
     holes: dict[str, Any],
-    settings: Settings,
+    settings: ScoreSettings,
     engine: dict[str, Any],
     *,
     limit: int | None,

@@ -15,7 +15,7 @@ from damgan_cli.errors import DamganError, ExitCode, MaskError
 from damgan_cli.runtime.paths import STREAM, is_folder, lies_in
 
 if TYPE_CHECKING:
-    from damgan_cli.masks.dataset import Job, Settings
+    from damgan_cli.masks.dataset import MaskJob, MaskSettings
 
 _MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
 
@@ -168,7 +168,7 @@ def mask(
       expand MASKS            masks grown by --dilate pixels
       contract MASKS          masks shrunk by --dilate pixels
     """  # noqa: D301
-    from damgan_cli.masks.dataset import MANIFEST, VERSION, Record, Settings, make_files, write_manifest
+    from damgan_cli.masks.dataset import MANIFEST, VERSION, MaskSettings, Record, make_files, write_manifest
     from damgan_cli.masks.derive import SOURCE_KINDS
     from damgan_cli.masks.generate import Boxes
     from damgan_cli.masks.jobs import jobs_from, jobs_like, numbered_jobs, refuse_existing
@@ -187,7 +187,7 @@ def mask(
                 raise MaskError(f"{option} does not go with {kinds[0]}.", "Its masks are as the files are.")
         jobs = jobs_from(kinds[0], kinds[1:], out, single)
         options = _source_options(kinds[0], color, tolerance, dilate, invert_mask, region)
-        settings = Settings(source_options=options)
+        settings = MaskSettings(source_options=options)
     else:
         for option, unfit in {
             "--color": color is not None, "--tolerance": tolerance > 0, "--dilate": dilate is not None,
@@ -196,7 +196,7 @@ def mask(
             if unfit:
                 raise MaskError(f"{option} is for masks made from files.", "See the kinds in --help.")
         limits = _parse_range("--ratio", ratio, "hole ratios", 0, 1) if ratio is not None else None
-        settings = Settings(seed, limits, boxes)
+        settings = MaskSettings(seed, limits, boxes)
         if like is None:
             jobs = numbered_jobs(kinds, out, single, _parse_size(size or "256"), count or 1)
         else:
@@ -254,7 +254,7 @@ def mask(
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
 
 
-def _try_kinds(kinds: list[str], jobs: list[Job], settings: Settings) -> None:
+def _try_kinds(kinds: list[str], jobs: list[MaskJob], settings: MaskSettings) -> None:
     """Raise MaskError if a kind cannot be made at all, before anything is written."""
     from damgan_cli.masks.generate import make_mask, mask_rng
 

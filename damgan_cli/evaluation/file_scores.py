@@ -32,7 +32,7 @@ class Track(Protocol):
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoreSettings:
     """Which scores are wanted."""
 
     ssim_kind: str = DEFAULT_SSIM
@@ -54,7 +54,7 @@ def score_files(
     results: list[Path],
     truths: Path,
     masks: Path | None,
-    settings: Settings,
+    settings: ScoreSettings,
     track: Track,
     *,
     invert_mask: bool = False,

@@ -287,7 +287,7 @@ def navier_stokes(images: list[Image], holes: list[Hole]) -> list[Image]:
     ]
 
 
-YARDSTICKS: dict[str, Filler] = {"Telea": telea, "Navier-Stokes": navier_stokes}
+BASELINES: dict[str, Filler] = {"Telea": telea, "Navier-Stokes": navier_stokes}
 """Classical methods that every protocol scores beside the weights."""
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.evaluation.protocol import (
+    BASELINES,
     PAPER_TABLE_1,
     SIZE,
-    YARDSTICKS,
     MaskSet,
     Photos,
     ProtocolFile,
@@ -27,7 +27,7 @@ from damgan_cli.photos.write import write_png
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from damgan_cli.evaluation.file_scores import Settings
+    from damgan_cli.evaluation.file_scores import ScoreSettings
     from damgan_cli.evaluation.protocol import Filler, Hole, Image
     from damgan_cli.inpainting.inpainter import Inpainter
 
@@ -48,14 +48,14 @@ def score_protocol(
     images: Path,
     load_inpainter: Callable[[], Inpainter],
     masks: Masks,
-    settings: Settings,
+    settings: ScoreSettings,
     *,
     limit: int | None = None,
     save: Path | None = None,
     start: Callable[[int], Callable[[], None]] = lambda _total: lambda: None,
     note: Callable[[str], None] = lambda _text: None,
 ) -> Report:
-    """Score an inpainter, loaded once photos and masks are known to be fit, and the yardsticks.
+    """Score an inpainter, loaded once photos and masks are known to be fit, and the baselines.
 
     ``limit`` takes the first photos only; truths, masks and results are kept below ``save``. ``start`` is
     told the number of fills and returns what is called after each. Raises ImageFileError and MaskError.
@@ -74,8 +74,8 @@ def score_protocol(
         return [fill.rgb for fill in fills]
 
     own = Path(inpainter.weights.name).name
-    methods: dict[str, Filler] = {**YARDSTICKS, own: network}
-    folders = {method: method.lower() for method in YARDSTICKS} | {own: "weights"}
+    methods: dict[str, Filler] = {**BASELINES, own: network}
+    folders = {method: method.lower() for method in BASELINES} | {own: "weights"}
     keep = _Keeper(save, photos.names)
     keep.all("truth", photos.pixels)
     advance = start(len(sets) * len(methods) * len(photos.names))

@@ -36,7 +36,7 @@ _CAPTION = 18
 
 
 @dataclass(frozen=True)
-class Job:
+class MaskJob:
     """One mask to make: drawn with the random stream of ``index``, or read from ``sources``."""
 
     path: Path
@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Settings:
+class MaskSettings:
     """What all masks of a run have in common."""
 
     seed: int = 0
@@ -80,7 +80,7 @@ class Record:
 
 
 def make_files(
-    jobs: Sequence[Job], settings: Settings, root: Path, workers: int | None = None
+    jobs: Sequence[MaskJob], settings: MaskSettings, root: Path, workers: int | None = None
 ) -> Iterator[Record | DamganError]:
     """Write the masks of ``jobs``; yields, in their order, what was written or what is wrong.
 
@@ -89,7 +89,7 @@ def make_files(
     return in_order(partial(_make, settings=settings, root=root), jobs, workers)
 
 
-def _make(job: Job, settings: Settings, root: Path) -> Record | DamganError:
+def _make(job: MaskJob, settings: MaskSettings, root: Path) -> Record | DamganError:
     try:
         with memory_for(job.sources[0] if job.sources else job.path):
             return _make_one(job, settings, root)
@@ -97,7 +97,7 @@ def _make(job: Job, settings: Settings, root: Path) -> Record | DamganError:
         return problem
 
 
-def _make_one(job: Job, settings: Settings, root: Path) -> Record:
+def _make_one(job: MaskJob, settings: MaskSettings, root: Path) -> Record:
     if job.sources:
         pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
     else:

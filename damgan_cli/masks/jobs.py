@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from damgan_cli.errors import ImageFileError, MaskError
-from damgan_cli.masks.dataset import Job
+from damgan_cli.masks.dataset import MaskJob
 from damgan_cli.photos.files import list_images
 from damgan_cli.photos.pairing import pair_by_relative_path
 from damgan_cli.photos.read import displayed_size
@@ -16,7 +16,7 @@ from damgan_cli.runtime.paths import STREAM, check_folder_can_be_written, check_
 _SHOWN = 10
 
 
-def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job]:
+def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[MaskJob]:
     """One job per file of a folder, or per pair of files of two folders.
 
     Raises ImageFileError, MaskError and PairingError.
@@ -39,7 +39,7 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job
     if not is_folder(roots[0]):
         target = out if single else out / f"{roots[-1].stem}.png"
         _refuse_sources([target], roots, out)
-        return [Job(target, kind, sources=tuple(roots))]
+        return [MaskJob(target, kind, sources=tuple(roots))]
     if single:
         raise MaskError(
             f"Masks from the folder {roots[0]} do not fit into the one file {out}.", "Give a folder with -o."
@@ -53,24 +53,28 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Job
         if not files:
             raise ImageFileError(f"There are no images in {roots[0]}.")
         named = [(file.relative_to(roots[0]).with_suffix("").as_posix(), (file,)) for file in files]
-    jobs = [Job(out / f"{name}.png", kind, sources=files) for name, files in named]
+    jobs = [MaskJob(out / f"{name}.png", kind, sources=files) for name, files in named]
     _refuse_twins([job.path for job in jobs])
     _refuse_sources([job.path for job in jobs], [file for _, files in named for file in files], out)
     return jobs
 
 
-def numbered_jobs(kinds: list[str], out: Path, single: bool, size: tuple[int, int], count: int) -> list[Job]:
+def numbered_jobs(
+    kinds: list[str], out: Path, single: bool, size: tuple[int, int], count: int
+) -> list[MaskJob]:
     """``count`` jobs for masks of ``size`` (width, height), the kinds taking turns. Raises MaskError."""
     width, height = size
     if single and count > 1:
         raise MaskError(f"{count} masks do not fit into the one file {out}.", "Give a folder with -o.")
     if single:
-        return [Job(out, kinds[0], 0, width, height)]
+        return [MaskJob(out, kinds[0], 0, width, height)]
     digits = max(5, len(str(count - 1)))
-    return [Job(out / f"{i:0{digits}}.png", kinds[i % len(kinds)], i, width, height) for i in range(count)]
+    return [
+        MaskJob(out / f"{i:0{digits}}.png", kinds[i % len(kinds)], i, width, height) for i in range(count)
+    ]
 
 
-def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dict[str, str]) -> list[Job]:
+def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dict[str, str]) -> list[MaskJob]:
     """One job per photo; photos that cannot be read are noted in ``failed`` and keep their index.
 
     Raises ImageFileError and MaskError.
@@ -95,7 +99,7 @@ def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dic
         except ImageFileError as problem:
             failed[str(photo)] = str(problem)
             continue
-        jobs.append(Job(target, kinds[index % len(kinds)], index, width, height))
+        jobs.append(MaskJob(target, kinds[index % len(kinds)], index, width, height))
     if not jobs:
         raise ImageFileError(f"None of the photos in {like} can be read.", next(iter(failed.values())))
     return jobs

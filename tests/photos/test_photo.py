@@ -17,20 +17,8 @@ from damgan_cli.photos.color import alpha_of, rgb_of
 from damgan_cli.photos.fill import filled, see_through
 from damgan_cli.photos.read import read_photo, read_rgb
 from damgan_cli.photos.write import write_photo
+from tests.photos.filling import FILL, HOLE, fill_file
 from tests.photos.photo_kinds import HEIGHT, ICC, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
-
-HOLE = np.zeros((HEIGHT, WIDTH), bool)
-HOLE[5:20, 7:30] = True
-FILL = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-FILL[:] = (200, 60, 20)
-
-
-def fill_file(source, target, fill=FILL, hole=HOLE, **options):
-    photo = read_photo(source)
-    before = stored_pixels(source)
-    write_photo(filled(photo, fill, hole, **options), target)
-    assert np.array_equal(stored_pixels(source), before)  # the source file is untouched
-    return photo
 
 
 @pytest.mark.parametrize("name", LOSSLESS)

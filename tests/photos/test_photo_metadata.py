@@ -21,8 +21,8 @@ from damgan_cli.photos.fill import filled
 from damgan_cli.photos.photo import store
 from damgan_cli.photos.read import read_photo, read_rgb
 from damgan_cli.photos.write import write_photo
+from tests.photos.filling import FILL, HOLE, fill_file
 from tests.photos.photo_kinds import ICC, LOSSLESS, exif, noise, stored_pixels
-from tests.photos.test_photo import FILL, HOLE, fill_file
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
