@@ -90,11 +90,11 @@ def patch_exif(exif: bytes) -> bytes:
             if directory in seen:
                 continue
             seen.add(directory)
-            entries = found.entries(directory)
-            link = directory + 2 + 12 * found.numbers("H", directory)[0]
-            kept.append((directory, link))  # and no link to a next directory, that of the thumbnail
-            for tag, entry in entries.items():
-                kind, count = found.numbers("HL", entry + 2)
+            (entries,) = found.numbers("H", directory)
+            kept.append((directory, directory + 2))  # and no link to a next one, that of the thumbnail
+            for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
+                tag, kind, count, _ = found.numbers("HHLL", entry)
+                kept.append((entry, entry + 12))
                 size = _SIZES.get(kind, 0) * count
                 if size <= 4:
                     if tag in _FURTHER:
