@@ -46,7 +46,7 @@ def train(
         typer.Option(
             metavar="paper|best|gpu",
             autocompletion=_complete_presets,
-            help="paper (the paper, exactly), best (what ships) or gpu (for millions of images; untested).",
+            help="paper (its equations), best (what ships) or gpu (for millions of images; untested).",
         ),
     ] = "best",
     images: Annotated[int | None, typer.Option(metavar="N", min=1, help="Budget: images to see.")] = None,

@@ -1,4 +1,9 @@
-"""The two-stage generator (Fig. 2 of the paper): a coarse stage, then a stage with four DAM blocks."""
+"""The two-stage generator (Fig. 2 of the paper): a coarse stage, then a stage with four DAM blocks.
+
+The paper gives the layout. Our choices, where it is silent or we differ: all widths and dilations, the
+activation, residual blocks without normalisation; the coarse stage's middle is followed by a plain
+convolution; the DAM stage gets the *composited* coarse result; fakeness maps begin at 0.05, by their bias.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +75,10 @@ class ResidualConv(nn.Module):
 
 
 class CoarseStage(nn.Module):
-    """Three-level encoder-decoder that gives the coarse result :math:`G_C(x)`."""
+    """Three-level encoder-decoder that gives the coarse result :math:`G_C(x)`.
+
+    Our choice: a plain convolution, without residual block, behind the dilated blocks of the middle.
+    """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -185,5 +193,6 @@ class Generator(nn.Module):
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
         coarse = self.coarse_stage(x, mask).to(x.dtype)  # (B, 3, H', W')
+        # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
         result, maps = self.dam_stage(composite(x, mask, coarse), mask)  # (B, 3, H', W'), four (B, 1, h, w)
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), maps)

@@ -193,7 +193,9 @@ class TrainingConfig:
 
 
 PAPER = TrainingConfig()
-"""The paper: Eq. 1-4 with its weights, Adam, D from the first step, centred and random irregular masks.
+"""The paper: Eq. 1-4 with its weights, Adam, D from the first step, centred and irregular masks.
+
+Our choices, where it is silent: the batch size, and brush strokes (``freeform``) for its irregular masks.
 
 Learning rate and betas, which the paper does not give, are those of Contextual Attention, whose
 discriminator it takes over.
