@@ -3,22 +3,23 @@
 The model learned holes of up to `REACH` px from the next known pixel, so each part of a hole gets a *canvas*:
 its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at full
 resolution). A part that is too long for one canvas gets several, which fade into each other. What a canvas
-gives is enlarged again, gets the colours of its border (membrane.py) and the texture of its surroundings
-(texture.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a side is its own
-canvas, untouched. Nothing under the hole ever gets into a canvas. docs/fit.md compares this with its
+gives is enlarged again, gets the colours of its border (membrane.py) and the detail of its surroundings
+(exemplar.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a side is its
+own canvas, untouched. Nothing under the hole ever gets into a canvas. docs/fit.md compares this with its
 alternatives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from damgan_cli.inpainting.exemplar import Exemplar, enlarged
 from damgan_cli.inpainting.membrane import match_seam
-from damgan_cli.inpainting.texture import Texture, enlarged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,10 +32,6 @@ NATIVE = 128
 """Photos up to this side (px) go through the model as they are: the size it was trained at."""
 REACH = 32
 """How far (px) a hole pixel may be from the nearest known one before it is reduced: half the trained box."""
-DEPTH = 16
-"""How far (px, on the canvas) it is then: the model fills that better than `REACH`, and finer detail comes
-from the texture in either case. Unless the whole photo became smaller than `NATIVE`, and with it faces and
-all else smaller than the model knows them."""
 CONTEXT = 48
 """Known surroundings (px, on the canvas) on each side of a hole's bounding box, at least."""
 STEP = 64
@@ -93,7 +90,10 @@ class Canvas:
         if self.ratio == 1:
             self._write((slice(None), slice(None)), fill, photo, attention[self.box])
             return
-        source = Texture(colours, self.hole, photo, self.unknown, self.ratio) if texture else None
+        source: Exemplar | None = None
+        if texture:
+            reduce = partial(_reduced, photo, self.unknown)
+            source = Exemplar(colours, photo, self.unknown, self.ratio, reduce)
         deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
         rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
         for top in range(rows[0], rows[-1] + 1, _PIECE):
@@ -217,7 +217,6 @@ def _canvases(
             del depth, parts  # they may be large
         corner = (y0 + y, x0 + x)
         if deep is not None:
-            ratio = max(ratio, min(int(np.ceil(deepest / DEPTH)), max(height, width) // NATIVE))
             strokes = own & ~_core(deep)
             own ^= strokes
             yield from _cells(rgb, hole, strokes, corner, 1)

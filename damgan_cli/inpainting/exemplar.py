@@ -1,0 +1,320 @@
+"""Fine detail for enlarged fills: known pixels of the photo are copied, octave by octave, guided by the fill.
+
+A reduced canvas has the structure of a fill and lacks what is finer than its own pixels. Each octave from the
+canvas to the photo starts from the one below it, enlarged: every place of the hole looks for a known patch
+that is like it and takes its pixels. Which patch, a nearest-neighbour field says (PatchMatch, Barnes et al.
+2009): found by exhaustive search on the canvas, handed on from octave to octave, and improved by what
+neighbours found and by random search. A pixel mixes the copies of the four places around it and no more, as
+votes of many patches average the detail away. Colours on a scale above a few pixels stay the network's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Places = NDArray[np.intp]  # (N, 2), rows and columns
+    Reduce = Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+RADIUS = 3
+"""A patch reaches this far (px of its octave) from its middle."""
+STRIDE = 2
+"""Every other pixel, along a side, looks for a patch of its own."""
+COLOUR_SCALE = 4.0
+"""Standard deviation (px of the photo) of the blur above which colours are the network's; see docs/fit.md."""
+COHERENCE = 0.8
+"""A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""
+_SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [(0, 0)])  # of a patch
+_SOURCES = 6000  # of the exhaustive search
+_TARGETS = 1 << 14  # at most, likewise
+_BATCH = 1024
+_NEAR = 0.15  # weight of the distance across the whole canvas, against colours in [-1, 1]
+_JUMP = 8  # (px) of the random search
+_LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its offsets
+
+
+class Exemplar:
+    """The detail for one canvas.
+
+    ``filled`` is the canvas (h, w, 3) in [-1, 1] with its fill, reduced by ``ratio`` from ``photo``,
+    (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
+    number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
+    only.
+    """
+
+    def __init__(
+        self,
+        filled: NDArray[np.float32],
+        photo: NDArray[np.uint8],
+        unknown: NDArray[np.bool_],
+        ratio: int,
+        reduce: Reduce,
+    ) -> None:
+        self.filled, self.photo, self.unknown, self.ratio = filled, photo, unknown, ratio
+        self.scale, self.result = ratio, filled
+        self.field: Field | None = None
+        random = np.random.default_rng(0)
+        scale, image, guide = ratio, filled, filled
+        field: Field | None = None
+        while True:
+            known, hole = reduce(scale)
+            shape = hole.shape
+            guide = rescaled(filled, scale / ratio, shape)
+            start = guide if field is None else rescaled(image, scale / field.scale, shape)
+            octave = Octave(np.where(hole[..., None], start, known), hole)
+            handed = field and field.at(octave, scale)
+            field = Field.found(octave, scale, handed, random)
+            if field is None:  # too little is known
+                return
+            if scale == ratio:  # once more, with what the first search copied in place of the fill
+                octave = Octave(field.copied(octave), hole)
+                field = field.searched(octave, random)
+            image = field.copied(octave)
+            finer = -(-scale // 2)
+            if scale == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
+                break
+            scale = finer
+        colours = np.where(hole[..., None], guide, known) - image
+        blurred = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / scale, 0.5))
+        self.scale, self.field = scale, field
+        self.result = np.where(hole[..., None], image + blurred, known)
+
+    def detail(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
+        """(h, w, 3), to be added to the enlarged canvas in ``window`` (rows, columns) of the photo."""
+        smooth = sampled(self.filled, self.ratio, window)
+        if self.field is None:
+            return np.zeros_like(smooth)
+        if self.scale == 1:
+            return self.result[window] - smooth
+        detail = sampled(self.result, self.scale, window) - smooth
+        detail[self.unknown[window]] += self._residual(window)
+        return detail
+
+    def _residual(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
+        """What the photo has beyond the last octave where the hole pixels of ``window`` copy from, (N, 3)."""
+        ys, xs = np.nonzero(self.unknown[window])
+        ys, xs = ys + window[0].start, xs + window[1].start
+        offsets = cast("Field", self.field).offset_at(ys // self.scale, xs // self.scale) * self.scale
+        height, width = self.unknown.shape
+        sources = np.clip(np.stack([ys, xs], 1) + offsets, 0, (height - 1, width - 1))
+        at = ((sources + 0.5) / self.scale - 0.5).astype(np.float32)
+        rows = -(-len(at) // 4096) if len(at) else 0  # remap takes no row longer than 32767
+        grid = np.zeros((rows * 4096, 2), np.float32)
+        grid[: len(at)] = at
+        across, down = (grid[:, axis].reshape(rows, 4096) for axis in (1, 0))
+        if not rows:
+            return np.zeros((0, 3), np.float32)
+        blurred: Any = cv2.remap(self.result, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        pixels = self.photo[sources[:, 0], sources[:, 1]].astype(np.float32) / 127.5 - 1
+        residual: NDArray[np.float32] = pixels - blurred.reshape(-1, 3)[: len(at)]
+        residual[self.unknown[sources[:, 0], sources[:, 1]]] = 0
+        return residual
+
+
+class Octave:
+    """One scale of the photo: ``image`` (h, w, 3), with some fill in ``hole`` (h, w), and its patches."""
+
+    def __init__(self, image: NDArray[np.float32], hole: NDArray[np.bool_]) -> None:
+        self.image, self.hole = image, hole
+        bad = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8))
+        bad[:RADIUS] = bad[-RADIUS:] = bad[:, :RADIUS] = bad[:, -RADIUS:] = 1
+        self.usable = bad == 0
+        """Middles of patches that are known and lie within the photo."""
+        padded = cv2.copyMakeBorder(image, RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
+        pixels = np.zeros((*padded.shape[:2], 4), np.float32)  # four values are read faster than three
+        pixels[..., :3] = padded
+        self._pixels, self._row = pixels.reshape(-1, 4), padded.shape[1]
+        self._samples = _SAMPLES[:, 0] * self._row + _SAMPLES[:, 1]
+
+    def patches(self, places: Places) -> NDArray[np.float32]:
+        """(N, samples, 4): the patches around ``places``."""
+        first = (places[:, 0] + RADIUS) * self._row + places[:, 1] + RADIUS
+        return cast("NDArray[np.float32]", self._pixels[first[:, None] + self._samples])
+
+    def targets(self) -> tuple[Places, NDArray[np.intp]]:
+        """Places of the hole that look for a patch, and their numbers on a grid with a rim; -1 = none."""
+        near = cv2.dilate(self.hole.astype(np.uint8), np.ones((2 * STRIDE + 1, 2 * STRIDE + 1), np.uint8))
+        rows, columns = (
+            np.minimum(np.arange(-(-side // STRIDE) + 1) * STRIDE, side - 1) for side in self.hole.shape
+        )
+        wanted = near[np.ix_(rows, columns)] > 0
+        cells = np.argwhere(wanted)
+        number = np.full((len(rows) + 2, len(columns) + 2), -1, np.intp)
+        number[1:-1, 1:-1][wanted] = np.arange(len(cells))
+        return np.stack([rows[cells[:, 0]], columns[cells[:, 1]]], 1), number
+
+
+class Field:
+    """A nearest-neighbour field at ``scale``: for each of ``places`` an offset to a known patch."""
+
+    def __init__(self, scale: int, places: Places, number: NDArray[np.intp], offset: Places) -> None:
+        self.scale, self.places, self.number, self.offset = scale, places, number, offset
+        self.cost = np.zeros(len(places), np.float32)
+
+    @classmethod
+    def found(
+        cls, octave: Octave, scale: int, start: Field | None, random: np.random.Generator
+    ) -> Field | None:
+        """The field of an octave, from ``start`` or from nothing; None where no patch is known."""
+        places, number = octave.targets()
+        sources = np.argwhere(octave.usable)
+        if not len(sources) or not len(places):
+            return None
+        if start is not None:
+            offset = start.offset.copy()
+        elif len(places) > _TARGETS:
+            offset = sources[random.integers(len(sources), size=len(places))] - places
+        else:
+            offset = _nearest(octave, places, sources, random) - places
+        field = cls(scale, places, number, offset)
+        middle = np.clip(places + offset, 0, np.array(octave.hole.shape) - 1)
+        lost = ~octave.usable[middle[:, 0], middle[:, 1]]
+        middle[lost] = sources[random.integers(len(sources), size=int(lost.sum()))]
+        field.offset = middle - places
+        field._improve(octave, random)
+        return field
+
+    def searched(self, octave: Octave, random: np.random.Generator) -> Field:
+        """The same field, searched further in ``octave``, whose hole has another fill by now."""
+        self._improve(octave, random)
+        return self
+
+    def at(self, octave: Octave, scale: int) -> Field:
+        """The same offsets for the places of a finer octave."""
+        places, number = octave.targets()
+        middle = (places + 0.5) * (scale / self.scale)
+        coarse = middle.astype(np.intp)
+        exact = self.offset_at(coarse[:, 0], coarse[:, 1]) * (self.scale / scale)
+        return Field(scale, places, number, np.rint(exact).astype(np.intp))
+
+    def offset_at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Places:
+        """(N, 2): the offset of the place nearest to each pixel; 0 where there is none."""
+        cells = (
+            np.minimum((at + STRIDE // 2) // STRIDE + 1, limit - 2)
+            for at, limit in zip((rows, columns), self.number.shape, strict=True)
+        )
+        number = self.number[tuple(cells)]
+        return np.where((number >= 0)[:, None], self.offset[number], 0)
+
+    def _improve(self, octave: Octave, random: np.random.Generator) -> None:
+        """Two sweeps over what neighbours found, at several distances, and of random search."""
+        wanted = octave.patches(self.places)
+        limit = np.array(octave.hole.shape) - 1
+        self.cost = _distance(octave.patches(self.places + self.offset), wanted)
+        grid = np.argwhere(self.number >= 0)
+        grid = grid[np.argsort(self.number[grid[:, 0], grid[:, 1]])]
+
+        def offer(who: NDArray[np.intp], sources: Places, demand: float) -> None:
+            sources = np.clip(sources, 0, limit)
+            fine = octave.usable[sources[:, 0], sources[:, 1]]
+            who, sources = who[fine], sources[fine]
+            cost = _distance(octave.patches(sources), wanted[who])
+            better = cost * demand < self.cost[who]
+            self.cost[who[better]] = cost[better]
+            self.offset[who[better]] = sources[better] - self.places[who[better]]
+
+        everyone = np.arange(len(self.places))
+        for steps in ((1, 4), (1, 2)):
+            for step in steps:
+                for direction in ((-step, 0), (0, -step), (step, 0), (0, step)):
+                    cell = np.clip(grid + direction, 0, np.array(self.number.shape) - 1)
+                    other = self.number[cell[:, 0], cell[:, 1]]
+                    differs = (other >= 0) & (self.offset[other] != self.offset).any(1)
+                    who = np.flatnonzero(differs)
+                    offer(who, self.places[who] + self.offset[other[who]], COHERENCE)
+            jump = random.integers(-_JUMP, _JUMP + 1, (len(self.places), 2))
+            offer(everyone, self.places + self.offset + jump, 1.1)
+
+    def copied(self, octave: Octave) -> NDArray[np.float32]:
+        """(h, w, 3): the octave, every hole pixel a mixture of the copies of the four places around it."""
+        ys, xs = np.nonzero(octave.hole)
+        total = np.zeros((len(ys), 3), np.float32)
+        weight = np.full((len(ys), 1), 1e-6, np.float32)
+        total += weight * octave.image[ys, xs]
+        good = 1 / (1 + (self.cost / (np.median(self.cost) + 1e-4)) ** 2)
+        height, width = octave.hole.shape
+        for down in (0, 1):
+            for right in (0, 1):
+                number = self.number[ys // STRIDE + down + 1, xs // STRIDE + right + 1]
+                share = [
+                    np.abs((1 - side) - (at % STRIDE + 0.5) / STRIDE)
+                    for side, at in ((down, ys), (right, xs))
+                ]
+                y = np.clip(ys + self.offset[number, 0], 0, height - 1)
+                x = np.clip(xs + self.offset[number, 1], 0, width - 1)
+                counts = (number >= 0) & ~octave.hole[y, x]
+                mine = np.where(counts, (share[0] * share[1]) ** 2 * good[number], 0).astype(np.float32)
+                total += mine[:, None] * octave.image[y, x]
+                weight += mine[:, None]
+        result = octave.image.copy()
+        result[ys, xs] = total / weight
+        return result
+
+
+def _distance(patches: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of squared differences, (N,)."""
+    difference = patches - others
+    return cast("NDArray[np.float32]", np.einsum("nkc,nkc->n", difference, difference))
+
+
+def _nearest(
+    octave: Octave, places: Places, sources: Places, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """The known patch most like each place, and near it, among some thousands."""
+    if len(sources) > _SOURCES:
+        sources = sources[np.sort(random.choice(len(sources), _SOURCES, replace=False))]
+    near = np.float32(_NEAR * np.sqrt(3 * len(_SAMPLES)) / max(octave.hole.shape))
+    keys, wanted = (
+        np.hstack([octave.patches(some)[..., :3].reshape(len(some), -1), (some * near).astype(np.float32)])
+        for some in (sources, places)
+    )
+    length = np.square(keys).sum(1)
+    best = [
+        (length - 2 * wanted[start : start + _BATCH] @ keys.T).argmin(1)
+        for start in range(0, len(wanted), _BATCH)
+    ]
+    return cast("NDArray[np.intp]", sources[np.concatenate(best)])
+
+
+def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """``image`` (h, w, C), 1 / ``factor`` times as large, bicubic, cut or continued to ``shape``."""
+    if factor == 1 and image.shape[:2] == shape:
+        return image
+    shift = 0.5 * factor - 0.5
+    matrix = np.array([[factor, 0, shift], [0, factor, shift]], np.float64)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    result: Any = cv2.warpAffine(
+        image, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+    return cast("NDArray[np.float32]", result)
+
+
+def enlarged(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``window`` of ``canvas`` (h, w, C), ``ratio`` times as large: bicubic, the same whatever the window."""
+    margin = 3  # bicubic looks two pixels far
+    height, width = canvas.shape[:2]
+    rows, columns = (
+        slice(max(0, span.start - margin), min(side, span.stop + margin))
+        for span, side in zip(window, (height, width), strict=True)
+    )
+    piece: Any = cv2.resize(canvas[rows, columns], None, fx=ratio, fy=ratio, interpolation=cv2.INTER_CUBIC)
+    top, left = (window[0].start - rows.start) * ratio, (window[1].start - columns.start) * ratio
+    bottom, right = (window[0].stop - rows.start) * ratio, (window[1].stop - columns.start) * ratio
+    return cast("NDArray[np.float32]", piece[top:bottom, left:right])
+
+
+def sampled(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``window`` of the photo, of ``canvas`` (h, w, C) that is ``ratio`` times smaller."""
+    rows, columns = (slice(span.start // ratio, -(-span.stop // ratio)) for span in window)
+    top, left = (
+        span.start - first.start * ratio for span, first in zip(window, (rows, columns), strict=True)
+    )
+    height, width = (span.stop - span.start for span in window)
+    return enlarged(canvas, ratio, (rows, columns))[top : top + height, left : left + width]
