@@ -253,7 +253,7 @@ class Field:
                 mine = np.where(counts, (share[0] * share[1]) ** 2 * good[number], 0).astype(np.float32)
                 total += mine[:, None] * octave.image[y, x]
                 weight += mine[:, None]
-        result = octave.image.copy()
+        result: NDArray[np.float32] = octave.image.copy()
         result[ys, xs] = total / weight
         return result
 
@@ -280,7 +280,8 @@ def _nearest(
         (length - 2 * wanted[start : start + _BATCH] @ keys.T).argmin(1)
         for start in range(0, len(wanted), _BATCH)
     ]
-    return cast("NDArray[np.intp]", sources[np.concatenate(best)])
+    nearest: NDArray[np.intp] = sources[np.concatenate(best)]
+    return nearest
 
 
 def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -290,9 +291,7 @@ def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) 
     shift = 0.5 * factor - 0.5
     matrix = np.array([[factor, 0, shift], [0, factor, shift]], np.float64)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    result: Any = cv2.warpAffine(
-        image, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
+    result = cv2.warpAffine(image, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return cast("NDArray[np.float32]", result)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import windows as canvas_module
-from damgan_cli.inpainting.windows import DEPTH, LARGEST, NATIVE, OVERLAP, plan
+from damgan_cli.inpainting.windows import LARGEST, NATIVE, OVERLAP, REACH, plan
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -55,10 +55,10 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     for stroke in plan(photo(400, 600), HOLES["one thin stroke"]):
         assert stroke.hole.shape == stroke.part.shape  # not resized
     (square,) = plan(photo(500, 700), HOLES["one big square"])
-    assert square.ratio == 5  # 150 px deep: down to twice REACH, as 700 / 128 = 5.5
+    assert square.ratio == 5  # 150 px deep: down to REACH
     (in_large,) = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
-    assert in_large.ratio == 10
-    assert 2 * DEPTH - 4 <= in_large.hole.any(1).sum() <= 2 * DEPTH
+    assert in_large.ratio == 5
+    assert 2 * REACH - 4 <= in_large.hole.any(1).sum() <= 2 * REACH
     small, big = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
@@ -76,7 +76,7 @@ def test_a_reduced_canvas_averages_known_pixels_only():
 
 def test_a_stroke_into_a_deep_hole_stays_at_full_resolution():
     stroke, square = plan(photo(500, 700), HOLES["a stroke into a square"])
-    assert (stroke.ratio, square.ratio) == (1, 5)
+    assert (stroke.ratio, square.ratio) == (1, 4)
     assert stroke.part.sum() > 4 * 250  # all but what is close to the square
     assert stroke.unknown.sum() > stroke.part.sum()  # the square is not known either
 

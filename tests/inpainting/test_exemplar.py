@@ -1,0 +1,120 @@
+"""Detail for enlarged fills that is copied from known pixels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from damgan_cli.inpainting import exemplar
+from damgan_cli.inpainting.exemplar import Exemplar, enlarged, rescaled
+from damgan_cli.inpainting.windows import _reduced
+
+RATIO = 4
+HOLE = (slice(128, 256), slice(128, 256))
+
+
+def canvas_of(photo):
+    h, w = (side // RATIO for side in photo.shape[:2])
+    blocks = photo.reshape(h, RATIO, w, RATIO, 3).astype(np.float32).mean((1, 3))
+    return blocks / np.float32(127.5) - 1
+
+
+def scene(noise=20):
+    """A photo of 384 px with a hole of 128, gray to the left and bright to the right, noisy to the right."""
+    rng = np.random.default_rng(0)
+    photo = np.full((384, 384, 3), 60.0)
+    photo[:, 192:] = 190 + rng.normal(0, noise, (384, 192, 3))
+    unknown = np.zeros((384, 384), bool)
+    unknown[HOLE] = True
+    return np.clip(photo, 0, 255).astype(np.uint8), unknown
+
+
+def exemplar_of(photo, unknown, filled=None):
+    filled = canvas_of(photo) if filled is None else filled
+    return Exemplar(filled, photo, unknown, RATIO, partial(_reduced, photo, unknown))
+
+
+@pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the canvas's offsets"])
+def octaves(request, monkeypatch):
+    monkeypatch.setattr(exemplar, "_LARGEST", request.param)
+
+
+@pytest.mark.usefixtures("octaves")
+def test_each_place_gets_the_detail_of_what_looks_like_it():
+    photo, unknown = scene()
+    detail = 127.5 * exemplar_of(photo, unknown).detail(HOLE)
+    smooth, noisy = detail[16:-16, 8:40], detail[16:-16, -40:-8]
+    assert smooth.std() < 1
+    assert 12 < noisy.std() < 22  # of 20 in the photo: copies are not averaged away
+
+
+@pytest.mark.usefixtures("octaves")
+def test_windows_fit_together():
+    photo, unknown = scene()
+    source = exemplar_of(photo, unknown)
+    whole = source.detail((slice(100, 300), slice(90, 310)))
+    part = source.detail((slice(150, 230), slice(90, 200)))
+    assert np.allclose(whole[50:130, :110], part, atol=1e-6)
+
+
+@pytest.mark.usefixtures("octaves")
+def test_what_lies_under_the_hole_makes_no_difference():
+    photo, unknown = scene()
+    other = photo.copy()
+    other[unknown] = 255 - other[unknown]
+    filled = canvas_of(photo)
+    one, two = (exemplar_of(source, unknown, filled).detail(HOLE) for source in (photo, other))
+    assert np.array_equal(one, two)
+    assert np.array_equal(one, exemplar_of(photo, unknown, filled).detail(HOLE))
+
+
+def test_a_stripe_is_continued_at_full_sharpness():
+    """Below the canvas's resolution: stripes of two pixels that the guide cannot show."""
+    photo = np.full((384, 384, 3), 40, np.uint8)
+    photo[:, ::4] = photo[:, 1::4] = 200
+    unknown = np.zeros((384, 384), bool)
+    unknown[HOLE] = True
+    source = exemplar_of(photo, unknown)
+    filled = 127.5 * (
+        enlarged(source.filled, RATIO, (slice(32, 64), slice(32, 64))) + source.detail(HOLE) + 1
+    )
+    middle = filled[40:-40, 40:-40, 0]
+    assert middle.std() > 60  # of 80 in the photo
+    assert np.abs(middle[0] - middle[-1]).mean() < 25  # upright, as they are around the hole
+
+
+def test_where_nothing_is_known_there_is_no_detail():
+    photo, _ = scene()
+    everything = np.ones(photo.shape[:2], bool)
+    assert (exemplar_of(photo, everything).detail((slice(0, 384), slice(0, 384))) == 0).all()
+
+
+def test_photos_whose_sides_are_no_multiples_of_the_ratio():
+    photo, unknown = scene()
+    source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], canvas_of(photo))
+    assert source.detail(HOLE).shape == (128, 128, 3)
+
+
+def test_enlarging_a_window_is_cutting_it_from_the_whole():
+    canvas = np.random.default_rng(0).random((20, 30, 4), np.float32)
+    whole = enlarged(canvas, 3, (slice(0, 20), slice(0, 30)))
+    assert whole.shape == (60, 90, 4)
+    for rows, columns in (
+        (slice(5, 9), slice(0, 30)),
+        (slice(0, 4), slice(26, 30)),
+        (slice(7, 20), slice(3, 8)),
+    ):
+        part = enlarged(canvas, 3, (rows, columns))
+        wanted = whole[3 * rows.start : 3 * rows.stop, 3 * columns.start : 3 * columns.stop]
+        assert np.allclose(part, wanted, atol=1e-6)
+
+
+def test_rescaling_keeps_places():
+    """A ramp stays the same ramp, whatever the ratio of the octaves (OpenCV's cubic bends it by .05 px)."""
+    ramp = np.repeat((np.arange(50, dtype=np.float32) + 0.5)[:, None], 50, axis=1)[..., None].repeat(3, 2)
+    for factor in (1 / 2, 3 / 5, 2 / 3):
+        side = int(50 / factor)
+        finer = rescaled(ramp, factor, (side, side))
+        assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
