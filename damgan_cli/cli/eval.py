@@ -84,7 +84,7 @@ def evaluate(
             "--weights",
             metavar=WEIGHTS_METAVAR,
             autocompletion=complete_weights,
-            help="Weights that fill --images.  [default: scenes]",
+            help="Weights that fill --images.  [default: photos]",
         ),
     ] = None,
     protocol: Annotated[

@@ -111,7 +111,7 @@ def inpaint(
             "--fit",
             metavar="auto|smooth|native",
             help="How holes deeper than the model learned are filled: [bold]auto[/] fills them in a reduced "
-            "copy and takes fine texture from their surroundings, [bold]smooth[/] adds no texture, "
+            "copy and copies fine detail from their surroundings, [bold]smooth[/] copies none, "
             "[bold]native[/] does not reduce. Thin strokes are always filled at full resolution.",
         ),
     ] = "auto",

@@ -80,8 +80,8 @@ class Canvas:
         """Write what the model made of it into this part of the hole, in a photo's (H, W, 3) and (H, W).
 
         ``fill`` is (h, w, 4), RGB in [-1, 1] and attention in [0, 1]. To be called in the order of `plan`.
-        Reads known pixels of ``rgb`` only. ``texture`` gives the fill of a reduced canvas detail that is copied
-        from its surroundings.
+        Reads known pixels of ``rgb`` only. ``texture`` gives the fill of a reduced canvas detail that is
+        copied from its surroundings.
         """
         matched = match_seam(fill[..., :3], self.image, self.hole)
         colours = np.where(self.hole[..., None], matched, self.image)

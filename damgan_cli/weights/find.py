@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from damgan_cli.model import Generator
 
-DEFAULT_WEIGHTS = "scenes"
+DEFAULT_WEIGHTS = "photos"
 
 _PACKAGE = Path(__file__).parents[1]
 # Wheels carry weights/ inside the package; a checkout has it beside the package.
