@@ -54,8 +54,8 @@ class Inpainter:
     ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows of
     128 x 128 px that go through the model at once (larger ones count by their area), None takes what suits
     the device. Where memory runs out, batches are halved. ``fit`` says how holes that are deeper than those
-    trained on are brought in reach of the model: ``auto`` reduces them and gives the fill texture from its
-    surroundings, ``smooth`` leaves the texture away, ``native`` does not reduce. ``offline`` never touches
+    trained on are brought in reach of the model: ``auto`` reduces them and copies fine detail from their
+    surroundings, ``smooth`` copies none, ``native`` does not reduce. ``offline`` never touches
     the network. Raises WeightsError and DeviceError.
     """
 

@@ -225,7 +225,7 @@ BEST = replace(
     batch_size=8,
     generator=GeneratorConfig(dam_channels=(32, 48, 96, 256)),
 )
-"""What our shipped weights ended with; docs/experiments.md says why, and how each set was trained."""
+"""What `scenes` and `faces` ended with; docs/experiments.md says why; its section 5 has `photos`."""
 
 GPU = replace(
     BEST,
