@@ -160,7 +160,7 @@ def weights_of(checkpoint: Path, out: Path) -> None:
     """The moving average in a checkpoint as weights that --weights takes."""
     from damgan_cli.model import Generator, GeneratorConfig
     from damgan_cli.training.checkpoint import load_checkpoint
-    from damgan_cli.weights.find import save_weights
+    from damgan_cli.weights.folder import save_weights
 
     state = load_checkpoint(checkpoint)
     generator = Generator(GeneratorConfig.from_dict(state["config"]["generator"]))

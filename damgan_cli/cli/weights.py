@@ -12,7 +12,7 @@ from damgan_cli.cli.options import WEIGHTS_METAVAR, Command, Group, complete_wei
 from damgan_cli.errors import ExitCode, WeightsError
 
 if TYPE_CHECKING:
-    from damgan_cli.weights.find import Found
+    from damgan_cli.weights.folder import Found
 
 app = typer.Typer(cls=Group, help="List, check, download and publish weights.", no_args_is_help=True)
 
@@ -151,7 +151,8 @@ def push(
       damgan weights push runs/mine ORG/REPO --license cc-by-nc-4.0
     """  # noqa: D301
     from damgan_cli.weights import hub
-    from damgan_cli.weights.find import annotate_weights, find_weights, read_weights
+    from damgan_cli.weights.find import find_weights
+    from damgan_cli.weights.folder import annotate_weights, read_weights
 
     if private and not create:
         raise WeightsError(
@@ -200,7 +201,8 @@ def verify(
       damgan weights verify
       damgan weights verify runs/mine ORG/REPO
     """  # noqa: D301
-    from damgan_cli.weights.find import find_weights, local_weights, read_weights
+    from damgan_cli.weights.find import find_weights, local_weights
+    from damgan_cli.weights.folder import read_weights
     from damgan_cli.weights.format import CARD_FILE
 
     results: list[dict[str, Any]] = []

@@ -21,7 +21,8 @@ from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
 from damgan_cli.photos.read import photo_in_memory, read_photo
 from damgan_cli.runtime.device import choose_device, choose_dtype
-from damgan_cli.weights.find import DEFAULT_WEIGHTS, Weights, load_weights
+from damgan_cli.weights.find import DEFAULT_WEIGHTS, load_weights
+from damgan_cli.weights.folder import Weights
 from damgan_cli.weights.hub import push_loaded
 
 if TYPE_CHECKING:

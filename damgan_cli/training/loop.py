@@ -40,7 +40,7 @@ from damgan_cli.training.ticks import (
     status_line,
 )
 from damgan_cli.training.widen import widened
-from damgan_cli.weights.find import save_weights
+from damgan_cli.weights.folder import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable

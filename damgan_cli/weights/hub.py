@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError
+from damgan_cli.weights.folder import save_weights
 from damgan_cli.weights.format import (
     CARD_FILE,
     CONFIG_FILE,
@@ -27,7 +28,7 @@ from damgan_cli.weights.format import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from damgan_cli.weights.find import Found, Weights
+    from damgan_cli.weights.folder import Found, Weights
 
 _FILES = (CONFIG_FILE, TENSOR_FILE, CARD_FILE)
 _LOGIN = "log in with `hf auth login` or set HF_TOKEN"
@@ -140,8 +141,6 @@ def cached_refs(folder: Path) -> list[str]:
 
 def push_loaded(weights: Weights, repo: str, **options: Any) -> str:
     """Upload weights as they are in memory; see `push` for the options. Returns the commit's web address."""
-    from damgan_cli.weights.find import save_weights
-
     card = weights.folder / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else f"# {weights.name}\n"
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from damgan_cli.model import Generator
-    from damgan_cli.weights.find import Weights
+    from damgan_cli.weights.folder import Weights
 
 INPUTS, OUTPUT = ("image", "mask"), "filled"
 TOLERANCE = 1

@@ -23,7 +23,7 @@ def tiny_weights(tmp_path_factory):
     import torch
 
     from damgan_cli.model import Generator, GeneratorConfig
-    from damgan_cli.weights.find import save_weights
+    from damgan_cli.weights.folder import save_weights
 
     torch.set_num_threads(1)  # threads of so small a network mostly wait for each other
     torch.manual_seed(0)

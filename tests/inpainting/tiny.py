@@ -13,7 +13,7 @@ def save_tiny_weights(folder: Path, seed: int = 0) -> Path:
     import torch
 
     from damgan_cli.model import Generator, GeneratorConfig
-    from damgan_cli.weights.find import save_weights
+    from damgan_cli.weights.folder import save_weights
 
     torch.manual_seed(seed)
     config = GeneratorConfig(

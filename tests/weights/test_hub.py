@@ -17,7 +17,8 @@ from huggingface_hub import constants, scan_cache_dir
 from damgan_cli.errors import WeightsError
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.model import Generator, GeneratorConfig
-from damgan_cli.weights.find import load_weights, save_weights
+from damgan_cli.weights.find import load_weights
+from damgan_cli.weights.folder import save_weights
 from damgan_cli.weights.hub import push
 from tests.weights.hub_server import READ, WRITE, Fault, environment
 

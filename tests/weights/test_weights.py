@@ -20,13 +20,8 @@ from damgan_cli.errors import WeightsError
 from damgan_cli.model import Generator, GeneratorConfig
 from damgan_cli.training.card import model_card
 from damgan_cli.training.config import BEST
-from damgan_cli.weights.find import (
-    DEFAULT_WEIGHTS,
-    annotate_weights,
-    available_weights,
-    load_weights,
-    save_weights,
-)
+from damgan_cli.weights.find import DEFAULT_WEIGHTS, available_weights, load_weights
+from damgan_cli.weights.folder import annotate_weights, save_weights
 from damgan_cli.weights.format import SCHEMA, mismatch, parameter_count
 
 SMALL = GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,))
@@ -174,6 +169,7 @@ def test_only_regular_files_are_read(folder, tmp_path):
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))\n"
         "from damgan_cli.weights.find import *\n"
+        "from damgan_cli.weights.folder import annotate_weights\n"
         f"for folder in map(Path, {[*map(str, odd)]}):\n"
         "    try: load_weights(folder); annotate_weights(folder)\n"
         "    except WeightsError as problem: print(problem)\n"
