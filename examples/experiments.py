@@ -25,7 +25,8 @@ from damgan_cli.model import generator as architecture
 from damgan_cli.training.config import PAPER
 from damgan_cli.training.data import Batches, find_photos, to_tensor
 from damgan_cli.training.data import load_photos as load_training_photos
-from damgan_cli.training.loop import Budget, Trainer
+from damgan_cli.training.loop import Trainer
+from damgan_cli.training.schedule import Budget
 from damgan_cli.training.validation import to_uint8
 
 SIZE, IMAGES, PHOTOS = 64, 4800, 100

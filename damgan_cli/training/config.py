@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import GeneratorConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CHECKPOINT = "checkpoint.pt"
 """In a run folder."""
+WEIGHTS = "weights"
+"""The weights folder in a run folder."""
 WHOLE_PHOTO = 5
 """Photos that are cut at any side (``crop_scale`` photo) are first reduced to this many times ``size``."""
 
@@ -160,36 +165,48 @@ class TrainingConfig:
         tidy["generator"] = GeneratorConfig.from_dict(values["generator"])
         return cls(**tidy)
 
-    def with_settings(self, settings: list[str]) -> TrainingConfig:
-        """Apply ``name=value`` settings (values as JSON, bare words as strings). Raises TrainingError."""
+    def with_settings(self, settings: Mapping[str, Any]) -> TrainingConfig:
+        """A copy with fields changed by name; a dictionary for ``generator`` changes fields of it.
+
+        Raises TrainingError for an unknown name or a value of another kind.
+        """
         values = self.to_dict()
-        for setting in settings:
-            name, equals, text = setting.partition("=")
-            if not equals or name not in {f.name for f in fields(self)}:
-                names = ", ".join(f.name for f in fields(self))
+        for name, given in settings.items():
+            if name not in values:
                 raise TrainingError(
-                    f"Unknown training setting {setting!r}.", f"Use NAME=VALUE with one of: {names}."
+                    f"Unknown training setting {name!r}.", f"Use one of: {', '.join(values)}."
                 )
-            try:
-                value = json.loads(text)
-            except json.JSONDecodeError:
-                value = text
+            value = given
             if name == "generator" and isinstance(value, dict):
                 value = {**values["generator"], **value}
+            text = given if isinstance(given, str) else json.dumps(given, default=repr)
+            told = f"Bad value for {name}: {text}."
             if name != "crop_scale" and (  # a number or a word
-                isinstance(value, list) != isinstance(values[name], (list, tuple))
+                isinstance(value, (list, tuple)) != isinstance(values[name], (list, tuple))
                 or isinstance(value, (str, dict)) != isinstance(values[name], (str, dict))
             ):
-                raise TrainingError(
-                    f"Bad value for {name}: {text!r}.", f"It looks like {json.dumps(values[name])}."
-                )
+                raise TrainingError(told, f"It looks like {json.dumps(values[name])}.")
             if type(values[name]) is int and type(value) is not int:
-                raise TrainingError(f"Bad value for {name}: {text!r}.", "It is a whole number.")
+                raise TrainingError(told, "It is a whole number.")
             values[name] = value
         try:
             return TrainingConfig.from_dict(values)
         except (TypeError, ValueError) as problem:
             raise TrainingError(f"Bad training settings: {problem}.") from problem
+
+
+def parse_settings(texts: list[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` texts as settings: values are JSON, bare words strings. Raises TrainingError."""
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise TrainingError(f"Bad training setting {text!r}.", "Use NAME=VALUE.")
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
+    return settings
 
 
 PAPER = TrainingConfig()

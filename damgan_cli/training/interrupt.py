@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Interrupted:
-    """True once SIGINT or SIGTERM came; the step in progress is finished and saved first."""
+    """True once SIGINT or SIGTERM came; the step in progress is finished and saved first.
+
+    Signals reach the main thread alone: in another one it never turns true by itself.
+    """
 
     def __init__(self) -> None:
         self._came = False
@@ -28,9 +32,9 @@ class Interrupted:
                 raise KeyboardInterrupt
             self._came = True
 
-        self._previous = {
-            number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        signals = (signal.SIGINT, signal.SIGTERM)
+        here = threading.current_thread() is threading.main_thread()
+        self._previous = {number: signal.signal(number, handler) for number in (signals if here else ())}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,7 +7,6 @@ import json
 import math
 import time
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,7 +21,7 @@ from damgan_cli.runtime.distributed import World
 from damgan_cli.training.adversary import R1_EVERY, Adversary
 from damgan_cli.training.card import model_card
 from damgan_cli.training.checkpoint import damage_told, save_checkpoint
-from damgan_cli.training.config import CHECKPOINT
+from damgan_cli.training.config import CHECKPOINT, WEIGHTS
 from damgan_cli.training.interrupt import Interrupted
 from damgan_cli.training.objective import (
     Term,
@@ -31,6 +30,7 @@ from damgan_cli.training.objective import (
     ssim_loss,
     weighted_reconstruction_loss,
 )
+from damgan_cli.training.schedule import learning_rate
 from damgan_cli.training.ticks import (
     STATS,
     append_stats,
@@ -51,41 +51,11 @@ if TYPE_CHECKING:
     from damgan_cli.training.config import TrainingConfig
     from damgan_cli.training.data import Batches
     from damgan_cli.training.device_data import DeviceBatches
+    from damgan_cli.training.schedule import Budget
     from damgan_cli.training.validation import Validation
 
-WEIGHTS = "weights"
-_WARMUP_SHARE = 0.05
 _ASKED_EVERY = 0.25  # seconds
 _TICK_SHARE = 0.1 - 1e-9  # of the budget; less, as shares are sums of floats
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When a training ends: after this many images, this many minutes, or whichever comes first."""
-
-    images: int | None = None
-    minutes: float | None = None
-
-    def progress(self, images: int, seconds: float) -> float:
-        """Share of the budget that is spent, 0 … 1."""
-        by_images = images / self.images if self.images else 0.0
-        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(by_images, by_time))
-
-
-def learning_rate(config: TrainingConfig, images: int, progress: float) -> float:
-    """Share of the full learning rate: linear warm-up, constant, then a half cosine.
-
-    The warm-up takes at most a twentieth of the budget, else a short training never gets beyond it.
-    """
-    warmup = 1.0
-    if config.warmup_images:
-        by_images = (images + config.batch_size) / config.warmup_images
-        warmup = min(1.0, max(by_images, progress / _WARMUP_SHARE))
-    if progress <= config.decay_start:
-        return warmup
-    phase = (progress - config.decay_start) / (1 - config.decay_start)
-    return warmup * (config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * phase)) / 2)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -113,9 +113,9 @@ def test_a_photo_that_breaks_while_training_is_told_once_and_stood_in_for(tmp_pa
 
 
 def test_crop_scale_is_a_number_or_photo():
-    config = presets.PAPER.with_settings(["crop_scale=photo"])
+    config = presets.PAPER.with_settings({"crop_scale": "photo"})
     assert (config.crop_scale, config.largest_crop) == ("photo", presets.WHOLE_PHOTO)
-    assert config.with_settings(["crop_scale=2"]).largest_crop == 2
-    for wrong in ("0.5", "all", "[2]"):
+    assert config.with_settings({"crop_scale": 2}).largest_crop == 2
+    for wrong in (0.5, "all", [2]):
         with pytest.raises(TrainingError):
-            presets.PAPER.with_settings([f"crop_scale={wrong}"])
+            presets.PAPER.with_settings({"crop_scale": wrong})

@@ -15,9 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from damgan_cli.training import config as presets
 from damgan_cli.training.config import PRESETS
-from damgan_cli.training.loop import Budget, Trainer, learning_rate
+from damgan_cli.training.loop import Trainer
 from damgan_cli.weights.find import load_weights
 from tests.evaluation.random_lpips import random_weights
 from tests.training.small import TINY, settings, stats
@@ -373,20 +372,3 @@ def test_paper_preset_is_the_paper():
     assert (paper.size, paper.gan_loss, paper.adversarial_start) == (128, "minimax", 0)
     assert (paper.hole_weight, paper.weight_decay, paper.ema_half_life) == (0, 0, 0)
     assert set(paper.masks) == {"center", "freeform"}
-
-
-def test_learning_rate_schedule():
-    config = presets.TrainingConfig(batch_size=10, warmup_images=100, decay_start=0.5, final_rate=0.1)
-    assert learning_rate(config, 0, 0.0) == pytest.approx(0.1)
-    assert learning_rate(config, 10, 0.04) == pytest.approx(0.8)  # of a twentieth of the budget
-    assert learning_rate(config, 10, 0.2) == pytest.approx(1)
-    assert learning_rate(config, 90, 0.1) == pytest.approx(1)
-    assert learning_rate(config, 1000, 0.75) == pytest.approx(0.55)
-    assert learning_rate(config, 1000, 1.0) == pytest.approx(0.1)
-
-
-def test_budget_takes_whichever_ends_first():
-    assert Budget(images=100).progress(25, 1e9) == 0.25
-    assert Budget(minutes=2).progress(10**9, 30) == 0.25
-    assert Budget(images=100, minutes=1).progress(50, 45) == 0.75
-    assert Budget(images=100).progress(200, 0) == 1

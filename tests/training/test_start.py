@@ -1,0 +1,81 @@
+"""``damgan_cli.training.train``, the Python face of ``damgan train``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from damgan_cli import Inpainter
+from damgan_cli.errors import TrainingError
+from damgan_cli.training import train
+from damgan_cli.training.config import parse_settings
+from tests.training.small import TINY, stats
+
+
+def test_train_returns_weights_that_an_inpainter_takes(photos, tmp_path):
+    told, warned = [], []
+    (photos / "broken.png").write_bytes(b"not a picture")
+    arguments = {"settings": TINY, "images": 8, "say": told.append, "warn": warned.append}
+    result = train(photos, tmp_path / "run", **arguments)
+    assert (result.finished, result.images) == (True, 8)
+    assert len([line for line in told if " images " in line]) == len(stats(tmp_path / "run"))
+    assert [line for line in warned if "broken.png" in line] == warned != []
+    image = np.zeros((40, 48, 3), np.uint8)
+    mask = np.zeros((40, 48), np.uint8)
+    mask[8:20, 8:20] = 255
+    filled = Inpainter(result.weights)(image, mask)
+    assert filled[mask > 0].any()
+    assert not filled[mask == 0].any()
+
+
+def test_several_folders_and_silence(photos, tmp_path, capfd):
+    more = tmp_path / "more"
+    more.mkdir()
+    for path in sorted(photos.iterdir())[:2]:
+        path.rename(more / path.name)
+    train([photos, str(more)], tmp_path / "run", settings=TINY, images=4)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_thread_can_train(photos, tmp_path):
+    """Signals cannot be caught there, which must not keep it from training."""
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(train(photos, tmp_path / "run", settings=TINY, images=4))
+    )
+    thread.start()
+    thread.join()
+    assert results[0].finished
+
+
+def test_settings_are_checked_by_name_and_kind(photos, tmp_path):
+    for settings, message in (
+        ({"nonsense": 1}, "Unknown training setting 'nonsense'"),
+        ({"batch_size": "many"}, "Bad value for batch_size: many"),
+        ({"betas": 0.5}, "Bad value for betas: 0.5"),
+        ({"masks": object()}, "Bad value for masks"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            train(photos, tmp_path / "run", settings=settings, images=4)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_as_text():
+    texts = ["crop_scale=photo", "betas=[0.0, 0.99]", "perceptual=", 'masks={"center": 1}']
+    assert parse_settings(texts) == {
+        "crop_scale": "photo",
+        "betas": [0.0, 0.99],
+        "perceptual": "",
+        "masks": {"center": 1},
+    }
+    with pytest.raises(TrainingError, match="NAME=VALUE"):
+        parse_settings(["batch_size"])
+
+
+def test_the_face_imports_no_torch():
+    script = "import sys, damgan_cli.training; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
