@@ -25,7 +25,7 @@ from damgan_cli import Inpainter
 from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.evaluation.metrics import psnr, ssim
 from damgan_cli.evaluation.protocol import telea
-from damgan_cli.inpainting import windows as canvases
+from damgan_cli.inpainting import windows
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.masks.read import read_mask
 from damgan_cli.model import composite
@@ -45,7 +45,7 @@ def fill(inpainter: Inpainter, rgb: Array, hole: Array, fit: str, *, seam: bool 
     inpainter.fit = fit
     if seam:
         return inpainter.fill_batch([rgb], [hole])[0].rgb
-    with patch.object(canvases, "match_seam", lambda fill, *_: fill.copy()):
+    with patch.object(windows, "match_seam", lambda fill, *_: fill.copy()):
         return inpainter.fill_batch([rgb], [hole])[0].rgb
 
 
@@ -69,21 +69,21 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
 
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
     """Coarse to fine: at each doubling the enlarged fill takes the place of the coarse stage's result."""
-    result, attention = rgb.copy(), np.zeros(hole.shape, np.float32)
-    for canvas in canvases.plan(rgb, hole):
-        ratios = [canvas.ratio]
-        while ratios[-1] > 1:
-            ratios.append(-(-ratios[-1] // 2))
+    result, fakeness = rgb.copy(), np.zeros(hole.shape, np.float32)
+    for window in windows.plan(rgb, hole):
+        scales = [window.scale]
+        while scales[-1] > 1:
+            scales.append(-(-scales[-1] // 2))
         fill = None
-        for ratio in ratios:
-            image, mask = canvases._reduced(rgb[canvas.box], hole[canvas.box], ratio)
+        for scale in scales:
+            image, mask = windows._reduced(rgb[window.box], hole[window.box], scale)
             guide = (
                 None if fill is None else cv2.resize(fill, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
             )
             fill = np.where(mask[..., None], stages(inpainter, image, mask, guide), image)
-        here = replace(canvas, ratio=1, image=image, hole=mask)
-        with patch.object(canvases, "match_seam", lambda fill, *_: fill.copy()):
-            here.paste(np.dstack([fill, np.zeros(mask.shape, np.float32)]), result, attention)
+        here = replace(window, scale=1, image=image, hole=mask)
+        with patch.object(windows, "match_seam", lambda fill, *_: fill.copy()):
+            here.paste(np.dstack([fill, np.zeros(mask.shape, np.float32)]), result, fakeness)
     return result
 
 
@@ -94,7 +94,7 @@ CANDIDATES = {
     "reduce": lambda inpainter, rgb, hole: fill(inpainter, rgb, hole, "smooth", seam=False),
     "native + seam": lambda inpainter, rgb, hole: fill(inpainter, rgb, hole, "native"),
     "reduce + seam": lambda inpainter, rgb, hole: fill(inpainter, rgb, hole, "smooth"),
-    "reduce + seam + texture": lambda inpainter, rgb, hole: fill(inpainter, rgb, hole, "auto"),
+    "reduce + seam + exemplars": lambda inpainter, rgb, hole: fill(inpainter, rgb, hole, "auto"),
 }
 
 

@@ -16,4 +16,4 @@ inpainter(photo, mask).save(out / "from-python.png")
 
 pixels, hole = np.asarray(photo.convert("RGB")), np.asarray(mask.convert("L")) > 127
 (fill,) = inpainter.fill_batch([pixels], [hole])
-print(f"hole {hole.mean():.1%}, mean fakeness the model expects in it {fill.attention[hole].mean():.3f}")
+print(f"hole {hole.mean():.1%}, mean fakeness the model expects in it {fill.fakeness[hole].mean():.3f}")

@@ -165,7 +165,7 @@ def mask(
       from-color PHOTOS       where photos have --color
       from-alpha PHOTOS       where photos are not fully opaque; the paint of a layer
       from-diff BEFORE AFTER  where two photos differ
-      expand MASKS            masks grown by --dilate pixels
+      expand MASKS            masks dilated by --dilate pixels
       contract MASKS          masks shrunk by --dilate pixels
     """  # noqa: D301
     from damgan_cli.masks.dataset import MANIFEST, VERSION, MaskSettings, Record, make_files, write_manifest

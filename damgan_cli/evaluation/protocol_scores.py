@@ -70,7 +70,7 @@ def score_protocol(
 
     def network(pictures: list[Image], holes: list[Hole]) -> list[Image]:
         fills = inpainter.fill_batch(pictures, holes)
-        maps.update({i: fill.attention for i, fill in enumerate(fills)})
+        maps.update({i: fill.fakeness for i, fill in enumerate(fills)})
         return [fill.rgb for fill in fills]
 
     own = Path(inpainter.weights.name).name

@@ -94,7 +94,7 @@ class Bench:
             return count / (time.perf_counter() - start)
 
     def all_else(self, rate: float) -> float:
-        """The same with a generator that gives gray at once: reading, windows, texture, writing."""
+        """The same with a generator that gives gray at once: reading, windows, exemplars, writing."""
 
         def gray(image: Tensor, mask: Tensor) -> Tensor:
             return torch.cat([torch.zeros_like(image), mask], dim=1)

@@ -1,9 +1,9 @@
 """Fine detail for enlarged fills: known pixels of the photo are copied, octave by octave, guided by the fill.
 
-A reduced canvas has the structure of a fill and lacks what is finer than its own pixels. Each octave from the
-canvas to the photo starts from the one below it, enlarged: every place of the hole looks for a known patch
+A reduced window has the structure of a fill and lacks what is finer than its own pixels. Each octave from the
+window to the photo starts from the one below it, enlarged: every place of the hole looks for a known patch
 that is like it and takes its pixels. Which patch, a nearest-neighbour field says (PatchMatch, Barnes et al.
-2009): found by exhaustive search on the canvas, handed on from octave to octave, and improved by what
+2009): found by exhaustive search on the window, handed on from octave to octave, and improved by what
 neighbours found and by random search. A pixel mixes the copies of the four places around it and no more, as
 votes of many patches average the detail away. Colours on a scale above a few pixels stay the network's.
 """
@@ -35,15 +35,15 @@ _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [
 _SOURCES = 6000  # of the exhaustive search
 _TARGETS = 1 << 14  # at most, likewise
 _BATCH = 1024
-_NEAR = 0.15  # weight of the distance across the whole canvas, against colours in [-1, 1]
+_NEAR = 0.15  # weight of the distance across the whole window, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
 _LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its offsets
 
 
 class Exemplar:
-    """The detail for one canvas.
+    """The detail for one window.
 
-    ``filled`` is the canvas (h, w, 3) in [-1, 1] with its fill, reduced by ``ratio`` from ``photo``,
+    ``filled`` is the window (h, w, 3) in [-1, 1] with its fill, ``scale`` times smaller than ``photo``,
     (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
     number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
     only.
@@ -54,57 +54,57 @@ class Exemplar:
         filled: NDArray[np.float32],
         photo: NDArray[np.uint8],
         unknown: NDArray[np.bool_],
-        ratio: int,
+        scale: int,
         reduce: Reduce,
     ) -> None:
-        self.filled, self.photo, self.unknown, self.ratio = filled, photo, unknown, ratio
-        self.scale, self.result = ratio, filled
+        self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
+        self.finest, self.result = scale, filled
         self.field: Field | None = None
         random = np.random.default_rng(0)
-        scale, image, guide = ratio, filled, filled
+        finest, image, guide = scale, filled, filled
         field: Field | None = None
         while True:
-            known, hole = reduce(scale)
+            known, hole = reduce(finest)
             shape = hole.shape
-            guide = rescaled(filled, scale / ratio, shape)
-            start = guide if field is None else rescaled(image, scale / field.scale, shape)
+            guide = rescaled(filled, finest / scale, shape)
+            start = guide if field is None else rescaled(image, finest / field.scale, shape)
             octave = Octave(np.where(hole[..., None], start, known), hole)
-            handed = field and field.at(octave, scale)
-            field = Field.found(octave, scale, handed, random)
+            handed = field and field.at(octave, finest)
+            field = Field.found(octave, finest, handed, random)
             if field is None:  # too little is known
                 return
-            if scale == ratio:  # once more, with what the first search copied in place of the fill
+            if finest == scale:  # once more, with what the first search copied in place of the fill
                 octave = Octave(field.copied(octave), hole)
                 field = field.searched(octave, random)
             image = field.copied(octave)
-            finer = -(-scale // 2)
-            if scale == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
+            finer = -(-finest // 2)
+            if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
                 break
-            scale = finer
+            finest = finer
         colours = np.where(hole[..., None], guide, known) - image
-        blurred = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / scale, 0.5))
-        self.scale, self.field = scale, field
+        blurred = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / finest, 0.5))
+        self.finest, self.field = finest, field
         self.result = np.where(hole[..., None], image + blurred, known)
 
-    def detail(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
-        """(h, w, 3), to be added to the enlarged canvas in ``window`` (rows, columns) of the photo."""
-        smooth = sampled(self.filled, self.ratio, window)
+    def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+        """(h, w, 3), to be added to the enlarged window in ``piece`` (rows, columns) of the photo."""
+        smooth = sampled(self.filled, self.scale, piece)
         if self.field is None:
             return np.zeros_like(smooth)
-        if self.scale == 1:
-            return self.result[window] - smooth
-        detail = sampled(self.result, self.scale, window) - smooth
-        detail[self.unknown[window]] += self._residual(window)
+        if self.finest == 1:
+            return self.result[piece] - smooth
+        detail = sampled(self.result, self.finest, piece) - smooth
+        detail[self.unknown[piece]] += self._residual(piece)
         return detail
 
-    def _residual(self, window: tuple[slice, slice]) -> NDArray[np.float32]:
-        """What the photo has beyond the last octave where the hole pixels of ``window`` copy from, (N, 3)."""
-        ys, xs = np.nonzero(self.unknown[window])
-        ys, xs = ys + window[0].start, xs + window[1].start
-        offsets = cast("Field", self.field).offset_at(ys // self.scale, xs // self.scale) * self.scale
+    def _residual(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+        """What the photo has beyond the last octave where the hole pixels of ``piece`` copy from, (N, 3)."""
+        ys, xs = np.nonzero(self.unknown[piece])
+        ys, xs = ys + piece[0].start, xs + piece[1].start
+        offsets = cast("Field", self.field).offset_at(ys // self.finest, xs // self.finest) * self.finest
         height, width = self.unknown.shape
         sources = np.clip(np.stack([ys, xs], 1) + offsets, 0, (height - 1, width - 1))
-        at = ((sources + 0.5) / self.scale - 0.5).astype(np.float32)
+        at = ((sources + 0.5) / self.finest - 0.5).astype(np.float32)
         rows = -(-len(at) // 4096) if len(at) else 0  # remap takes no row longer than 32767
         grid = np.zeros((rows * 4096, 2), np.float32)
         grid[: len(at)] = at
@@ -243,14 +243,14 @@ class Field:
         for down in (0, 1):
             for right in (0, 1):
                 number = self.number[ys // STRIDE + down + 1, xs // STRIDE + right + 1]
-                share = [
+                bilinear = [
                     np.abs((1 - side) - (at % STRIDE + 0.5) / STRIDE)
                     for side, at in ((down, ys), (right, xs))
                 ]
                 y = np.clip(ys + self.offset[number, 0], 0, height - 1)
                 x = np.clip(xs + self.offset[number, 1], 0, width - 1)
                 counts = (number >= 0) & ~octave.hole[y, x]
-                mine = np.where(counts, (share[0] * share[1]) ** 2 * good[number], 0).astype(np.float32)
+                mine = np.where(counts, (bilinear[0] * bilinear[1]) ** 2 * good[number], 0).astype(np.float32)
                 total += mine[:, None] * octave.image[y, x]
                 weight += mine[:, None]
         result: NDArray[np.float32] = octave.image.copy()
@@ -295,25 +295,23 @@ def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) 
     return cast("NDArray[np.float32]", result)
 
 
-def enlarged(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
-    """``window`` of ``canvas`` (h, w, C), ``ratio`` times as large: bicubic, the same whatever the window."""
+def enlarged(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``piece`` of ``window`` (h, w, C), ``scale`` times as large: bicubic, the same whatever the piece."""
     margin = 3  # bicubic looks two pixels far
-    height, width = canvas.shape[:2]
+    height, width = window.shape[:2]
     rows, columns = (
         slice(max(0, span.start - margin), min(side, span.stop + margin))
-        for span, side in zip(window, (height, width), strict=True)
+        for span, side in zip(piece, (height, width), strict=True)
     )
-    piece: Any = cv2.resize(canvas[rows, columns], None, fx=ratio, fy=ratio, interpolation=cv2.INTER_CUBIC)
-    top, left = (window[0].start - rows.start) * ratio, (window[1].start - columns.start) * ratio
-    bottom, right = (window[0].stop - rows.start) * ratio, (window[1].stop - columns.start) * ratio
-    return cast("NDArray[np.float32]", piece[top:bottom, left:right])
+    larger: Any = cv2.resize(window[rows, columns], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    top, left = (piece[0].start - rows.start) * scale, (piece[1].start - columns.start) * scale
+    bottom, right = (piece[0].stop - rows.start) * scale, (piece[1].stop - columns.start) * scale
+    return cast("NDArray[np.float32]", larger[top:bottom, left:right])
 
 
-def sampled(canvas: NDArray[np.float32], ratio: int, window: tuple[slice, slice]) -> NDArray[np.float32]:
-    """``window`` of the photo, of ``canvas`` (h, w, C) that is ``ratio`` times smaller."""
-    rows, columns = (slice(span.start // ratio, -(-span.stop // ratio)) for span in window)
-    top, left = (
-        span.start - first.start * ratio for span, first in zip(window, (rows, columns), strict=True)
-    )
-    height, width = (span.stop - span.start for span in window)
-    return enlarged(canvas, ratio, (rows, columns))[top : top + height, left : left + width]
+def sampled(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``piece`` of the photo, of ``window`` (h, w, C) that is ``scale`` times smaller."""
+    rows, columns = (slice(span.start // scale, -(-span.stop // scale)) for span in piece)
+    top, left = (span.start - first.start * scale for span, first in zip(piece, (rows, columns), strict=True))
+    height, width = (span.stop - span.start for span in piece)
+    return enlarged(window, scale, (rows, columns))[top : top + height, left : left + width]

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from damgan_cli.errors import DamganError, MaskError
-from damgan_cli.masks.derive import grown, resized
+from damgan_cli.masks.derive import dilated, resized
 from damgan_cli.masks.read import read_mask
 from damgan_cli.photos.atomic import write_atomically
 from damgan_cli.photos.color import rgb_of
-from damgan_cli.photos.fill import filled, see_through
+from damgan_cli.photos.fill import filled, transparent
 from damgan_cli.photos.limits import out_of_memory
 from damgan_cli.photos.read import read_file, read_photo
 from damgan_cli.photos.write import output_format, write_photo, write_png
@@ -86,7 +86,7 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
     data = read_file(job.photo)
     photo = read_photo(job.photo, data)
     form = output_format(photo, job.output)  # an extension that cannot be written is better known now
-    hole = see_through(photo) if job.mask is None else read(job.mask, invert=options.invert)
+    hole = transparent(photo) if job.mask is None else read(job.mask, invert=options.invert)
     rgb = rgb_of(photo)
     if options.resize_mask:
         hole = resized(hole, *rgb.shape[:2])
@@ -96,7 +96,7 @@ def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = re
             "Both must have the same width and height; --resize-mask makes it so.",
         )
     copied = data if form.name == photo.format and not hole.any() else None
-    return _Loaded(job, photo, rgb, grown(hole, options.dilate), copied, time.perf_counter() - start)
+    return _Loaded(job, photo, rgb, dilated(hole, options.dilate), copied, time.perf_counter() - start)
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
@@ -229,8 +229,8 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Re
             write_atomically(job.output, item.copied, sync=options.sync)
         else:
             write_photo(photo, job.output, options.quality, sync=options.sync)
-        if job.attention is not None:
-            write_png(job.attention, np.rint(fill.attention * 255).astype(np.uint8), sync=options.sync)
+        if job.fakeness is not None:
+            write_png(job.fakeness, np.rint(fill.fakeness * 255).astype(np.uint8), sync=options.sync)
     except Exception as problem:  # noqa: BLE001  # see _fill
         return _failed(job, problem)
     seconds += item.seconds + time.perf_counter() - start

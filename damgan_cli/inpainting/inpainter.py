@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
-from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Canvas, plan
+from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Window, plan
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
-_CANVAS_PIXELS = 1 << 22  # of canvases at once, 40 bytes each: a dusty scan has thousands of them
+_WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Fill:
 
     rgb: NDArray[np.uint8]
     """(H, W, 3): the photo's own pixels, the model's in the hole."""
-    attention: NDArray[np.float32]
+    fakeness: NDArray[np.float32]
     """(H, W) in [0, 1]: the full-resolution fakeness map M_0, where the model itself expects its fill to be
     off; 0 outside the hole."""
 
@@ -123,7 +123,7 @@ class Inpainter:
         naming both sizes if a hole does not fit its photo.
         """
         fills = [Fill(image.copy(), np.zeros(image.shape[:2], np.float32)) for image in images]
-        waiting: list[tuple[Canvas, Fill]] = []
+        waiting: list[tuple[Window, Fill]] = []
         for image, hole, fill in zip(images, holes, fills, strict=True):
             if image.shape[:2] != hole.shape:
                 sizes = (f"{array.shape[1]}x{array.shape[0]}" for array in (hole, image))
@@ -135,32 +135,32 @@ class Inpainter:
                 warnings.warn(
                     "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
                 )
-            for canvas in plan(image, hole, reduce=self.fit != "native"):
-                waiting.append((canvas, fill))
-                if sum(other.hole.size for other, _ in waiting) > _CANVAS_PIXELS:
+            for window in plan(image, hole, reduce=self.fit != "native"):
+                waiting.append((window, fill))
+                if sum(other.hole.size for other, _ in waiting) > _WINDOW_PIXELS:
                     self._fill(waiting)
                     waiting = []
         self._fill(waiting)
         return fills
 
-    def _fill(self, canvases: list[tuple[Canvas, Fill]]) -> None:
-        """Fill canvases and paste them into the photos they are of."""
+    def _fill(self, windows: list[tuple[Window, Fill]]) -> None:
+        """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[int, int], list[int]] = {}
-        for number, (canvas, _) in enumerate(canvases):
-            alike.setdefault(canvas.hole.shape, []).append(number)
+        for number, (window, _) in enumerate(windows):
+            alike.setdefault(window.hole.shape, []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
         for shape, group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
-                fills |= zip(numbers, self._run([canvases[number][0] for number in numbers]), strict=True)
-        for number, (canvas, photo) in enumerate(canvases):
-            canvas.paste(fills[number], photo.rgb, photo.attention, texture=self.fit == "auto")
+                fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
+        for number, (window, photo) in enumerate(windows):
+            window.paste(fills[number], photo.rgb, photo.fakeness, exemplars=self.fit == "auto")
 
-    def _run(self, canvases: list[Canvas]) -> list[NDArray[np.float32]]:
-        """One batch of canvases of the same size through the model: (h, w, 4) each."""
+    def _run(self, windows: list[Window]) -> list[NDArray[np.float32]]:
+        """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
-            images, holes = zip(*((canvas.image, canvas.hole) for canvas in canvases), strict=True)
+            images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
             filled = self._forward(np.stack(images), np.stack(holes))
             if not np.isfinite(filled).all():
                 raise WeightsError(
@@ -172,15 +172,15 @@ class Inpainter:
             if not _out_of_memory(problem):
                 raise
         # not in the handler above: there the failed pass still holds its memory
-        if len(canvases) == 1:
+        if len(windows) == 1:
             raise DeviceError(
                 f"{self.device} has too little free memory for one window of {LARGEST} px at most.",
                 "Free some of it, or use --device cpu.",
             )
-        half = len(canvases) // 2
-        area = canvases[0].hole.size / NATIVE**2
+        half = len(windows) // 2
+        area = windows[0].hole.size / NATIVE**2
         self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-        return self._run(canvases[:half]) + self._run(canvases[half:])
+        return self._run(windows[:half]) + self._run(windows[half:])
 
     def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""

@@ -42,7 +42,7 @@ class Job:
     mask: Path | None
     """None: the photo's own transparent pixels."""
     output: Path
-    attention: Path | None
+    fakeness: Path | None
     """Where the fakeness map goes, if it is wanted."""
     size: tuple[int, int] | None = None
     """Displayed width and height; None if the header cannot be read (the job will fail and say why)."""
@@ -50,7 +50,7 @@ class Job:
     @property
     def targets(self) -> tuple[Path, ...]:
         """All that this job writes."""
-        return (self.output,) if self.attention is None else (self.output, self.attention)
+        return (self.output,) if self.fakeness is None else (self.output, self.fakeness)
 
     @property
     def done(self) -> bool:
@@ -97,7 +97,7 @@ def plan_jobs(
     mask: str,
     out: str | Path | None = None,
     *,
-    attention: Path | None = None,
+    fakeness: Path | None = None,
     overwrite: bool = False,
     resize_mask: bool = False,
     settings: Callable[[], Settings] | None = None,
@@ -117,15 +117,15 @@ def plan_jobs(
     left_out: list[Path] = []
     single = len(photos) == 1 and not is_folder(photos[0])
     if is_folder(photos[0]):
-        jobs, earlier = _folder_jobs(photos[0], mask_path, out_path, attention, record)
-        other_places = [path for path in (mask_path, out_path, attention) if path]
+        jobs, earlier = _folder_jobs(photos[0], mask_path, out_path, fakeness, record)
+        other_places = [path for path in (mask_path, out_path, fakeness) if path]
         left_out = list_images(photos[0], other_places, OTHER_IMAGES)
     else:
         into_folder = str(out).endswith(("/", os.sep))  # which a Path forgets
         if single and not (mask_path and is_folder(mask_path)):
-            jobs, earlier = [_file_job(photos[0], mask_path, out_path, attention, into_folder=into_folder)], 0
+            jobs, earlier = [_file_job(photos[0], mask_path, out_path, fakeness, into_folder=into_folder)], 0
         else:
-            jobs, earlier = _files_jobs(photos, mask_path, out_path, attention, into_folder=into_folder)
+            jobs, earlier = _files_jobs(photos, mask_path, out_path, fakeness, into_folder=into_folder)
     check_targets(jobs)
     wanted: list[Job] = []
     skipped: list[Job] = []
@@ -181,20 +181,20 @@ def _check_inputs(photos: list[Path], mask: Path | None) -> None:
 
 
 def _file_job(
-    photo: Path, mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
+    photo: Path, mask: Path | None, out: Path | None, fakeness: Path | None, *, into_folder: bool
 ) -> Job:
-    fakeness = attention / f"{'stdin' if photo == STREAM else photo.stem}.png" if attention else None
+    its_map = fakeness / f"{'stdin' if photo == STREAM else photo.stem}.png" if fakeness else None
     output = _file_output(photo, out, into_folder=into_folder)
     for path, what in ((photo, "INPUT"), (mask, "the mask")):
         if path is not None and output != STREAM and same(output, path):
             raise ImageFileError(
                 f"The output {output} is {what} itself.", "Choose another place with -o OUT."
             )
-    if fakeness and any(same(fakeness, path) for path in (photo, output, *([mask] if mask else []))):
+    if its_map and any(same(its_map, path) for path in (photo, output, *([mask] if mask else []))):
         raise ImageFileError(
-            f"The attention map {fakeness} would replace another file.", "Choose another folder."
+            f"The fakeness map {its_map} would replace another file.", "Choose another folder."
         )
-    return Job("stdin" if photo == STREAM else photo.name, photo, mask, output, fakeness)
+    return Job("stdin" if photo == STREAM else photo.name, photo, mask, output, its_map)
 
 
 def _file_output(photo: Path, out: Path | None, *, into_folder: bool) -> Path:
@@ -218,11 +218,11 @@ def _file_output(photo: Path, out: Path | None, *, into_folder: bool) -> Path:
 
 
 def _files_jobs(
-    photos: list[Path], mask: Path | None, out: Path | None, attention: Path | None, *, into_folder: bool
+    photos: list[Path], mask: Path | None, out: Path | None, fakeness: Path | None, *, into_folder: bool
 ) -> tuple[list[Job], int]:
     """Several photos by name, or one with a folder of masks.
 
-    In that folder, in OUT and among the attention maps each is found under its path relative to the folder
+    In that folder, in OUT and among the fakeness maps each is found under its path relative to the folder
     that holds all of the photos.
     """
     if out == STREAM:
@@ -246,7 +246,7 @@ def _files_jobs(
         ) from None
     places = [path.absolute().relative_to(root) for path in photos]
     names = [place.with_suffix("").as_posix() for place in places]
-    exclude = [path for path in (out, attention) if path]
+    exclude = [path for path in (out, fakeness) if path]
     masks: Sequence[Path | None] = [mask] * len(photos)
     if mask is not None and is_folder(mask):
         masks = partners(names, mask, "photos", "masks", exclude=exclude)
@@ -259,17 +259,17 @@ def _files_jobs(
         output = lone or (
             photo.with_name(f"{photo.stem}{RESULT_MARK}{photo.suffix}") if out is None else out / place
         )
-        fakeness = attention / place.with_suffix(".png") if attention else None
-        jobs.append(Job(place.as_posix(), photo, its_mask, output, fakeness))
+        its_map = fakeness / place.with_suffix(".png") if fakeness else None
+        jobs.append(Job(place.as_posix(), photo, its_mask, output, its_map))
     return jobs, len(results)
 
 
 def _folder_jobs(
-    source: Path, mask: Path | None, out: Path | None, attention: Path | None, record: Record
+    source: Path, mask: Path | None, out: Path | None, fakeness: Path | None, record: Record
 ) -> tuple[list[Job], int]:
     if out is None or out == STREAM:
         raise ImageFileError(f"{source} is a folder, so results need a folder too.", "Give one with -o OUT.")
-    roles = {"INPUT": source, "OUT": out, "the mask": mask, "the folder of attention maps": attention}
+    roles = {"INPUT": source, "OUT": out, "the mask": mask, "the folder of fakeness maps": fakeness}
     folders = [(role, path) for role, path in roles.items() if path is not None]
     for i, (role, path) in enumerate(folders):
         for other, taken in folders[:i]:
@@ -295,11 +295,11 @@ def _folder_jobs(
     jobs = []
     for photo, its_mask in photos:
         relative = photo.relative_to(source)
-        fakeness = attention / relative.with_suffix(".png") if attention else None
-        jobs.append(Job(relative.as_posix(), photo, its_mask, out / relative, fakeness))
-    if attention and len({job.attention for job in jobs}) < len(jobs):
+        its_map = fakeness / relative.with_suffix(".png") if fakeness else None
+        jobs.append(Job(relative.as_posix(), photo, its_mask, out / relative, its_map))
+    if fakeness and len({job.fakeness for job in jobs}) < len(jobs):
         raise PairingError(
-            "Photos that differ only in their extension would share an attention map.",
+            "Photos that differ only in their extension would share a fakeness map.",
             "Rename them, or leave out --attention.",
         )
     return jobs, earlier

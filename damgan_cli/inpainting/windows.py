@@ -1,11 +1,11 @@
 """From a photo of any size to windows that a small fully convolutional model fills well, and back.
 
-The model learned holes of up to `REACH` px from the next known pixel, so each part of a hole gets a *canvas*:
+The model learned holes of up to `REACH` px from the next known pixel, so each part of a hole gets a *window*:
 its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at full
-resolution). A part that is too long for one canvas gets several, which fade into each other. What a canvas
+resolution). A part that is too long for one window gets several, which fade into each other. What a window
 gives is enlarged again, gets the colours of its border (membrane.py) and the detail of its surroundings
 (exemplar.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a side is its
-own canvas, untouched. Nothing under the hole ever gets into a canvas. docs/fit.md compares this with its
+own window, untouched. Nothing under the hole ever gets into a window. docs/fit.md compares this with its
 alternatives.
 """
 
@@ -33,67 +33,67 @@ NATIVE = 128
 REACH = 32
 """How far (px) a hole pixel may be from the nearest known one before it is reduced: half the trained box."""
 CONTEXT = 48
-"""Known surroundings (px, on the canvas) on each side of a hole's bounding box, at least."""
+"""Known surroundings (px, on the window) on each side of a hole's bounding box, at least."""
 STEP = 64
-"""Canvas sides are multiples of this where the photo allows: windows of unlike photos then share batches."""
+"""Window sides are multiples of this where the photo allows: windows of unlike photos then share batches."""
 LARGEST = 512
-"""Longest side (px) of a canvas."""
+"""Longest side (px) of a window."""
 OVERLAP = 64
-"""How far (px, on the canvas) what neighbouring canvases fill overlaps; their fills are blended there."""
+"""How far (px, on the window) what neighbouring windows fill overlaps; their fills are blended there."""
 _BAND = 1 << 20  # pixels of the photo that are reduced at a time: what a band needs, memory must hold
 _PIECE = 1024  # side (px) of what is enlarged and pasted at a time, likewise
-_FADE = 2  # depth (px, on the canvas) within which the seam is matched again at full resolution
-_HALO = 4  # px of the canvas around a piece: enough for pieces to agree
+_FADE = 2  # depth (px, on the window) within which the seam is matched again at full resolution
+_HALO = 4  # px of the window around a piece: enough for pieces to agree
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
 
 @dataclass
-class Canvas:
+class Window:
     """The surroundings of one part of a hole, at the scale at which the model sees it."""
 
     box: tuple[slice, slice]
     """Where in the photo, rows and columns."""
     part: NDArray[np.bool_]
-    """The pixels in ``box`` that this canvas fills."""
+    """The pixels in ``box`` that this window fills."""
     unknown: NDArray[np.bool_]
-    """All hole pixels in ``box``, also of parts that other canvases fill."""
-    ratio: int
-    """How many pixels of the photo make one of the canvas, along a side."""
+    """All hole pixels in ``box``, also of parts that other windows fill."""
+    scale: int
+    """How many pixels of the photo make one of the window, along a side."""
     image: NDArray[np.float32]
     """(h, w, 3) in [-1, 1], 0 under the hole."""
     hole: NDArray[np.bool_]
-    """(h, w): ``unknown`` on the canvas."""
-    shares: tuple[NDArray[np.float32], NDArray[np.float32]]
-    """For each row and column of ``box``, how much counts what this canvas gives there against what earlier
+    """(h, w): ``unknown`` on the window."""
+    blend: tuple[NDArray[np.float32], NDArray[np.float32]]
+    """For each row and column of ``box``, how much counts what this window gives there against what earlier
     ones gave; the smaller of both does."""
 
     def paste(
         self,
         fill: NDArray[np.float32],
         rgb: NDArray[np.uint8],
-        attention: NDArray[np.float32],
+        fakeness: NDArray[np.float32],
         *,
-        texture: bool = True,
+        exemplars: bool = True,
     ) -> None:
         """Write what the model made of it into this part of the hole, in a photo's (H, W, 3) and (H, W).
 
-        ``fill`` is (h, w, 4), RGB in [-1, 1] and attention in [0, 1]. To be called in the order of `plan`.
-        Reads known pixels of ``rgb`` only. ``texture`` gives the fill of a reduced canvas detail that is
+        ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. To be called in the order of `plan`.
+        Reads known pixels of ``rgb`` only. ``exemplars`` gives the fill of a reduced window detail that is
         copied from its surroundings.
         """
         matched = match_seam(fill[..., :3], self.image, self.hole)
         colours = np.where(self.hole[..., None], matched, self.image)
         fill = np.dstack([colours, fill[..., 3]])
         photo = rgb[self.box]
-        if self.ratio == 1:
-            self._write((slice(None), slice(None)), fill, photo, attention[self.box])
+        if self.scale == 1:
+            self._write((slice(None), slice(None)), fill, photo, fakeness[self.box])
             return
         source: Exemplar | None = None
-        if texture:
+        if exemplars:
             reduce = partial(_reduced, photo, self.unknown)
-            source = Exemplar(colours, photo, self.unknown, self.ratio, reduce)
+            source = Exemplar(colours, photo, self.unknown, self.scale, reduce)
         deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
         rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
         for top in range(rows[0], rows[-1] + 1, _PIECE):
@@ -106,7 +106,7 @@ class Canvas:
                     full = self._full(fill, deep, photo, piece)
                     if source is not None:
                         full[..., :3] += source.detail(piece)
-                    self._write(piece, full, photo, attention[self.box])
+                    self._write(piece, full, photo, fakeness[self.box])
 
     def _full(
         self,
@@ -116,19 +116,19 @@ class Canvas:
         piece: tuple[slice, slice],
     ) -> NDArray[np.float32]:
         """A piece of ``fill`` at the photo's resolution, matched to the known pixels there."""
-        ratio = self.ratio
-        rows, columns = (  # of the canvas around it
-            slice(max(0, span.start // ratio - _HALO), min(side, -(-span.stop // ratio) + _HALO))
+        scale = self.scale
+        rows, columns = (  # of the window around it
+            slice(max(0, span.start // scale - _HALO), min(side, -(-span.stop // scale) + _HALO))
             for span, side in zip(piece, self.hole.shape, strict=True)
         )
         around = (
-            slice(rows.start * ratio, rows.stop * ratio),
-            slice(columns.start * ratio, columns.stop * ratio),
+            slice(rows.start * scale, rows.stop * scale),
+            slice(columns.start * scale, columns.stop * scale),
         )
-        hole = self.unknown[around]  # the canvas may reach beyond the photo's border
+        hole = self.unknown[around]  # the window may reach beyond the photo's border
         height, width = hole.shape
-        full = enlarged(fill, ratio, (rows, columns))[:height, :width]
-        still = deep[rows, columns].repeat(ratio, axis=0).repeat(ratio, axis=1)[:height, :width]
+        full = enlarged(fill, scale, (rows, columns))[:height, :width]
+        still = deep[rows, columns].repeat(scale, axis=0).repeat(scale, axis=1)[:height, :width]
         full[..., :3] = match_seam(full[..., :3], _blanked(photo[around], hole), hole, still & hole)
         top, left = piece[0].start - around[0].start, piece[1].start - around[1].start
         return full[top : top + piece[0].stop - piece[0].start, left : left + piece[1].stop - piece[1].start]
@@ -138,19 +138,19 @@ class Canvas:
         piece: tuple[slice, slice],
         fill: NDArray[np.float32],
         photo: NDArray[np.uint8],
-        attention: NDArray[np.float32],
+        fakeness: NDArray[np.float32],
     ) -> None:
         part = self.part[piece]
         mine = fill[part]  # (N, 4)
-        share = np.minimum.outer(self.shares[0][piece[0]], self.shares[1][piece[1]])[part][:, None]
-        levels = share * np.clip((mine[:, :3] + 1) * 127.5, 0, 255) + (1 - share) * photo[piece][part]
+        weight = np.minimum.outer(self.blend[0][piece[0]], self.blend[1][piece[1]])[part][:, None]
+        levels = weight * np.clip((mine[:, :3] + 1) * 127.5, 0, 255) + (1 - weight) * photo[piece][part]
         photo[piece][part] = np.rint(levels).astype(np.uint8)
-        seen = share[:, 0]
-        attention[piece][part] = seen * np.clip(mine[:, 3], 0, 1) + (1 - seen) * attention[piece][part]
+        seen = weight[:, 0]
+        fakeness[piece][part] = seen * np.clip(mine[:, 3], 0, 1) + (1 - seen) * fakeness[piece][part]
 
 
-def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> Iterator[Canvas]:
-    """Canvases that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
+def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> Iterator[Window]:
+    """Windows that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
 
     Without ``reduce`` all of them are at full resolution, however deep the hole. One at a time, as there may
     be thousands.
@@ -161,10 +161,10 @@ def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True
     if max(height, width) <= NATIVE:
         box = (slice(0, height), slice(0, width))
         whole = np.ones(height, np.float32), np.ones(width, np.float32)
-        yield Canvas(box, hole, hole, 1, _blanked(rgb, hole), hole, whole)
+        yield Window(box, hole, hole, 1, _blanked(rgb, hole), hole, whole)
         return
     for region, mine in _regions(hole):
-        yield from _canvases(rgb, hole, region, mine, reduce=reduce)
+        yield from _windows(rgb, hole, region, mine, reduce=reduce)
 
 
 def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
@@ -193,14 +193,14 @@ def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDA
         yield box, part & mine[: part.shape[0], : part.shape[1]]
 
 
-def _canvases(
+def _windows(
     rgb: NDArray[np.uint8],
     hole: NDArray[np.bool_],
     region: tuple[slice, slice],
     mine: NDArray[np.bool_],
     *,
     reduce: bool,
-) -> Iterator[Canvas]:
+) -> Iterator[Window]:
     height, width = hole.shape
     y0, x0 = region[0].start, region[1].start
     depth = cv2.distanceTransform(hole[region].astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
@@ -211,8 +211,8 @@ def _canvases(
         around = (slice(y, y + h), slice(x, x + w))
         own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
-        ratio = int(np.ceil(deepest / REACH)) if reduce else 1
-        deep = own & (depth[around] > _THIN) if ratio > 1 else None
+        scale = int(np.ceil(deepest / REACH)) if reduce else 1
+        deep = own & (depth[around] > _THIN) if scale > 1 else None
         if label == count - 1:
             del depth, parts  # they may be large
         corner = (y0 + y, x0 + x)
@@ -221,7 +221,7 @@ def _canvases(
             own ^= strokes
             yield from _cells(rgb, hole, strokes, corner, 1)
             del deep, strokes
-        yield from _cells(rgb, hole, own, corner, ratio)
+        yield from _cells(rgb, hole, own, corner, scale)
 
 
 def _core(seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -235,11 +235,11 @@ def _cells(
     hole: NDArray[np.bool_],
     part: NDArray[np.bool_],
     corner: tuple[int, int],
-    ratio: int,
-) -> Iterator[Canvas]:
-    """Canvases for ``part``, whose top left pixel lies at ``corner`` of the photo; one if it is short."""
-    for rows, upper in _spans(np.any(part, axis=1), ratio, hole.shape[0]):
-        for columns, left in _spans(np.any(part[rows], axis=0), ratio, hole.shape[1]):
+    scale: int,
+) -> Iterator[Window]:
+    """Windows for ``part``, whose top left pixel lies at ``corner`` of the photo; one if it is short."""
+    for rows, upper in _spans(np.any(part, axis=1), scale, hole.shape[0]):
+        for columns, left in _spans(np.any(part[rows], axis=0), scale, hole.shape[1]):
             own = part[rows, columns]
             if not own.any():
                 continue
@@ -247,22 +247,22 @@ def _cells(
             inner = (slice(tall[0], tall[-1] + 1), slice(wide[0], wide[-1] + 1))
             first = corner[0] + rows.start + int(tall[0]), corner[1] + columns.start + int(wide[0])
             last = corner[0] + rows.start + int(tall[-1]), corner[1] + columns.start + int(wide[-1])
-            top, bottom = _extent(first[0], last[0] + 1, hole.shape[0], ratio)
-            start, stop = _extent(first[1], last[1] + 1, hole.shape[1], ratio)
+            top, bottom = _extent(first[0], last[0] + 1, hole.shape[0], scale)
+            start, stop = _extent(first[1], last[1] + 1, hole.shape[1], scale)
             box = (slice(top, bottom), slice(start, stop))
             mine = np.zeros((bottom - top, stop - start), bool)
             mine[first[0] - top : last[0] + 1 - top, first[1] - start : last[1] + 1 - start] = own[inner]
-            shares = (
-                _share(top, bottom, corner[0] + rows.start, upper * ratio),
-                _share(start, stop, corner[1] + columns.start, left * ratio),
+            blend = (
+                _blend_weights(top, bottom, corner[0] + rows.start, upper * scale),
+                _blend_weights(start, stop, corner[1] + columns.start, left * scale),
             )
-            yield Canvas(box, mine, hole[box], ratio, *_reduced(rgb[box], hole[box], ratio), shares)
+            yield Window(box, mine, hole[box], scale, *_reduced(rgb[box], hole[box], scale), blend)
 
 
-def _extent(start: int, stop: int, limit: int, ratio: int) -> tuple[int, int]:
-    """Of one side of a canvas around a hole from start to stop: start and stop in the photo."""
-    wanted = max(NATIVE, STEP * int(np.ceil(((stop - start) / ratio + 2 * CONTEXT) / STEP)))
-    length = wanted * ratio
+def _extent(start: int, stop: int, limit: int, scale: int) -> tuple[int, int]:
+    """Of one side of a window around a hole from start to stop: start and stop in the photo."""
+    wanted = max(NATIVE, STEP * int(np.ceil(((stop - start) / scale + 2 * CONTEXT) / STEP)))
+    length = wanted * scale
     if length >= limit:
         return 0, limit
     first = min(max(0, (start + stop - length) // 2), limit - length)
@@ -276,18 +276,18 @@ def _blanked(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.floa
 
 
 def _reduced(
-    rgb: NDArray[np.uint8], hole: NDArray[np.bool_], ratio: int
+    rgb: NDArray[np.uint8], hole: NDArray[np.bool_], scale: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Image and hole ``ratio`` times smaller: averages over known pixels, known where most of the area is."""
-    if ratio == 1:
+    """Image and hole ``scale`` times smaller: averages over known pixels, known where most of the area is."""
+    if scale == 1:
         return _blanked(rgb, hole), hole
-    height, width = (-(-side // ratio) for side in hole.shape)
+    height, width = (-(-side // scale) for side in hole.shape)
     image, lost = np.empty((height, width, 3), np.float32), np.empty((height, width), bool)
-    step = max(1, _BAND // (ratio * ratio * width))
+    step = max(1, _BAND // (scale * scale * width))
     for row in range(0, height, step):
         rows = slice(row, min(row + step, height))
-        band = slice(rows.start * ratio, rows.stop * ratio)
-        bottom, right = (rows.stop - row) * ratio - hole[band].shape[0], width * ratio - hole.shape[1]
+        band = slice(rows.start * scale, rows.stop * scale)
+        bottom, right = (rows.stop - row) * scale - hole[band].shape[0], width * scale - hole.shape[1]
         known = (~hole[band]).astype(np.float32)
         sums = [
             cv2.resize(
@@ -302,25 +302,25 @@ def _reduced(
     return image, lost
 
 
-def _spans(wanted: NDArray[np.bool_], ratio: int, limit: int) -> list[tuple[slice, int]]:
-    """Spans over where ``wanted`` (n,) is true, short enough for a canvas in a photo of side ``limit``.
+def _spans(wanted: NDArray[np.bool_], scale: int, limit: int) -> list[tuple[slice, int]]:
+    """Spans over where ``wanted`` (n,) is true, short enough for a window in a photo of side ``limit``.
 
-    With each comes how far (px, on the canvas) it overlaps the one before it.
+    With each comes how far (px, on the window) it overlaps the one before it.
     """
     places = np.flatnonzero(wanted)
     if not len(places):
         return []
     start, stop = int(places[0]), int(places[-1]) + 1
-    longest = (LARGEST - 2 * CONTEXT) * ratio
-    if stop - start <= longest or limit <= LARGEST * ratio:
+    longest = (LARGEST - 2 * CONTEXT) * scale
+    if stop - start <= longest or limit <= LARGEST * scale:
         return [(slice(start, stop), 0)]
-    longest -= STEP // 2 * ratio  # so that what slants is not cut again across
-    count = int(np.ceil((stop - start - OVERLAP * ratio) / (longest - OVERLAP * ratio)))
+    longest -= STEP // 2 * scale  # so that what slants is not cut again across
+    count = int(np.ceil((stop - start - OVERLAP * scale) / (longest - OVERLAP * scale)))
     starts = np.linspace(start, stop - longest, count).round().astype(int).tolist()
     return [(slice(one, one + longest), OVERLAP if one > start else 0) for one in starts]
 
 
-def _share(start: int, stop: int, first: int, overlap: int) -> NDArray[np.float32]:
+def _blend_weights(start: int, stop: int, first: int, overlap: int) -> NDArray[np.float32]:
     """1, but rising from 0 over ``overlap`` px from ``first`` on; for the pixels from start to stop."""
     if not overlap:
         return np.ones(stop - start, np.float32)

@@ -1,4 +1,4 @@
-"""Masks from photos at hand: by colour, transparency or difference, and masks grown or shrunk."""
+"""Masks from photos at hand: by colour, transparency or difference, and masks dilated or contracted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.masks.read import MaskWarning, read_mask
 from damgan_cli.photos.color import alpha_of
-from damgan_cli.photos.fill import is_paint, see_through
+from damgan_cli.photos.fill import is_paint, transparent
 from damgan_cli.photos.read import read_photo, read_rgb
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SOURCE_KINDS: dict[str, str] = {
     "from-color PHOTOS": "where photos have the --color that an object was painted over with",
     "from-alpha PHOTOS": "where photos are not fully opaque; of paint layers, the paint",
     "from-diff BEFORE AFTER": "where two photos differ",
-    "expand MASKS": "masks grown by --dilate pixels",
+    "expand MASKS": "masks dilated by --dilate pixels",
     "contract MASKS": "masks shrunk by --dilate pixels",
 }
 """How each is written on the command line, and what it makes."""
@@ -70,7 +70,7 @@ def hole_from(
         hole = read_mask(sources[0], invert=invert)
     if region is not None:
         hole = hole & _inside(region, hole.shape, sources[0])
-    return ~grown(~hole, dilate) if kind == "contract" else grown(hole, dilate)
+    return ~dilated(~hole, dilate) if kind == "contract" else dilated(hole, dilate)
 
 
 def _doubt_difference(share: float, sources: tuple[Path, ...], tolerance: int) -> None:
@@ -99,7 +99,7 @@ def _inside(region: tuple[int, int, int, int], shape: tuple[int, ...], path: Pat
 def _transparent(path: Path) -> Hole:
     """What is not opaque in a photo; but of a paint layer, which is no photo, what is painted."""
     photo = read_photo(path)
-    hole = see_through(photo)
+    hole = transparent(photo)
     if not is_paint(photo):
         return hole
     warnings.warn(
@@ -109,11 +109,11 @@ def _transparent(path: Path) -> Hole:
         stacklevel=3,
     )
     alpha = alpha_of(photo)
-    assert alpha is not None  # noqa: S101  # or see_through() had raised
+    assert alpha is not None  # noqa: S101  # or transparent() had raised
     return np.greater(alpha, 127)
 
 
-def grown(hole: Hole, pixels: int) -> Hole:
+def dilated(hole: Hole, pixels: int) -> Hole:
     """Grow a hole (H, W) by all that lies within ``pixels`` (Euclidean) of it."""
     if not pixels or not hole.any():
         return hole

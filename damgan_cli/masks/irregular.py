@@ -76,12 +76,12 @@ def _irregular(
     brush = max(1.0, side * (0.028 + 0.165 * share * share) * 4.5 ** (rng.random() - 0.5))
     places = rng.random((int(rng.integers(1, 5)), 2)).tolist()
 
-    def stroke(canvas: Mask, rng: np.random.Generator) -> None:
+    def stroke(picture: Mask, rng: np.random.Generator) -> None:
         x, y, near, which, dx, dy = rng.random(6).tolist()
         if near < 0.5:  # things that move are somewhere: every second stroke keeps to a few places
             x, y = places[int(which * len(places))]
             x, y = x + 0.4 * (dx - 0.5), y + 0.4 * (dy - 0.5)
-        _irregular_stroke(canvas, rng, (x * width, y * height), brush, side)
+        _irregular_stroke(picture, rng, (x * width, y * height), brush, side)
 
     paint_until(mask, target, stroke, rng)
     return np.pad(mask, ((margin_y, margin_y), (margin_x, margin_x)))

@@ -114,7 +114,7 @@ def _filled_palette(
     return indices
 
 
-def see_through(photo: Photo) -> NDArray[np.bool_]:
+def transparent(photo: Photo) -> NDArray[np.bool_]:
     """(H, W) bool hole of ``--mask alpha``: every pixel not fully opaque. MaskError without alpha."""
     alpha = alpha_of(photo)
     if alpha is None:

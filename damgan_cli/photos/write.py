@@ -116,7 +116,7 @@ def _converted(image: Image.Image, form: Format, path: Path, profile: bytes) -> 
 
 
 def write_png(path: Path, array: NDArray[np.generic], *, sync: bool = False) -> None:
-    """Write a mask, sheet or attention map as PNG, by `write_atomically`.
+    """Write a mask, sheet or fakeness map as PNG, by `write_atomically`.
 
     ``array`` is (H, W) or (H, W, 3) uint8, or (H, W) bool, written as 0 / 255.
     Raises ImageFileError.

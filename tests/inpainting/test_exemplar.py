@@ -15,7 +15,7 @@ RATIO = 4
 HOLE = (slice(128, 256), slice(128, 256))
 
 
-def canvas_of(photo):
+def window_of(photo):
     h, w = (side // RATIO for side in photo.shape[:2])
     blocks = photo.reshape(h, RATIO, w, RATIO, 3).astype(np.float32).mean((1, 3))
     return blocks / np.float32(127.5) - 1
@@ -32,11 +32,11 @@ def scene(noise=20):
 
 
 def exemplar_of(photo, unknown, filled=None):
-    filled = canvas_of(photo) if filled is None else filled
+    filled = window_of(photo) if filled is None else filled
     return Exemplar(filled, photo, unknown, RATIO, partial(_reduced, photo, unknown))
 
 
-@pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the canvas's offsets"])
+@pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])
 def octaves(request, monkeypatch):
     monkeypatch.setattr(exemplar, "_LARGEST", request.param)
 
@@ -64,14 +64,14 @@ def test_what_lies_under_the_hole_makes_no_difference():
     photo, unknown = scene()
     other = photo.copy()
     other[unknown] = 255 - other[unknown]
-    filled = canvas_of(photo)
+    filled = window_of(photo)
     one, two = (exemplar_of(source, unknown, filled).detail(HOLE) for source in (photo, other))
     assert np.array_equal(one, two)
     assert np.array_equal(one, exemplar_of(photo, unknown, filled).detail(HOLE))
 
 
 def test_a_stripe_is_continued_at_full_sharpness():
-    """Below the canvas's resolution: stripes of two pixels that the guide cannot show."""
+    """Below the window's resolution: stripes of two pixels that the guide cannot show."""
     photo = np.full((384, 384, 3), 40, np.uint8)
     photo[:, ::4] = photo[:, 1::4] = 200
     unknown = np.zeros((384, 384), bool)
@@ -93,20 +93,20 @@ def test_where_nothing_is_known_there_is_no_detail():
 
 def test_photos_whose_sides_are_no_multiples_of_the_ratio():
     photo, unknown = scene()
-    source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], canvas_of(photo))
+    source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], window_of(photo))
     assert source.detail(HOLE).shape == (128, 128, 3)
 
 
 def test_enlarging_a_window_is_cutting_it_from_the_whole():
-    canvas = np.random.default_rng(0).random((20, 30, 4), np.float32)
-    whole = enlarged(canvas, 3, (slice(0, 20), slice(0, 30)))
+    window = np.random.default_rng(0).random((20, 30, 4), np.float32)
+    whole = enlarged(window, 3, (slice(0, 20), slice(0, 30)))
     assert whole.shape == (60, 90, 4)
     for rows, columns in (
         (slice(5, 9), slice(0, 30)),
         (slice(0, 4), slice(26, 30)),
         (slice(7, 20), slice(3, 8)),
     ):
-        part = enlarged(canvas, 3, (rows, columns))
+        part = enlarged(window, 3, (rows, columns))
         wanted = whole[3 * rows.start : 3 * rows.stop, 3 * columns.start : 3 * columns.stop]
         assert np.allclose(part, wanted, atol=1e-6)
 

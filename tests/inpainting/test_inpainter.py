@@ -34,9 +34,9 @@ def test_at_128_it_is_the_generator_with_matched_seams(inpainter):
     (fill,) = inpainter.fill_batch([rgb], [hole])
     assert np.abs(fill.rgb.astype(int) - expected).max() <= 1  # the order of float sums may differ
     assert (fill.rgb == expected).mean() > 0.99
-    assert np.allclose(fill.attention[hole], output.maps[0][0, 0].numpy()[hole], atol=1e-5)
-    assert (fill.attention[~hole] == 0).all()
-    assert fill.attention.dtype == np.float32
+    assert np.allclose(fill.fakeness[hole], output.maps[0][0, 0].numpy()[hole], atol=1e-5)
+    assert (fill.fakeness[~hole] == 0).all()
+    assert fill.fakeness.dtype == np.float32
 
 
 @pytest.mark.parametrize("name", HOLES)
@@ -50,9 +50,9 @@ def test_any_size_and_hole(inpainter, name):
     assert fill.rgb.shape == rgb.shape
     assert np.array_equal(fill.rgb[~hole], rgb[~hole])
     assert (fill.rgb[hole] != rgb[hole]).any()
-    assert fill.attention.shape == hole.shape
-    assert fill.attention.min() >= 0
-    assert fill.attention.max() <= 1
+    assert fill.fakeness.shape == hole.shape
+    assert fill.fakeness.min() >= 0
+    assert fill.fakeness.max() <= 1
     assert np.array_equal(rgb, before)
     assert np.array_equal(hole, hole_before)
 
@@ -223,8 +223,8 @@ def test_many_specks_are_filled_a_few_at_a_time(tiny_weights, monkeypatch):
     hole[20::80, 30::80] = True
     at_once = filler.fill_batch([rgb], [hole])[0]
     fill, counts = filler._fill, []
-    monkeypatch.setattr("damgan_cli.inpainting.inpainter._CANVAS_PIXELS", 100_000)
-    monkeypatch.setattr(filler, "_fill", lambda canvases: (counts.append(len(canvases)), fill(canvases)))
+    monkeypatch.setattr("damgan_cli.inpainting.inpainter._WINDOW_PIXELS", 100_000)
+    monkeypatch.setattr(filler, "_fill", lambda windows: (counts.append(len(windows)), fill(windows)))
     assert np.array_equal(filler.fill_batch([rgb], [hole])[0].rgb, at_once.rgb)
     assert sum(counts) == hole.sum()
     assert max(counts) <= 7
@@ -249,7 +249,7 @@ def test_out_of_memory_halves_the_batch(tiny_weights):
     filler._forward = forward
     for fill, undisturbed in zip(fills, filler.fill_batch(rgbs, holes), strict=True):
         assert np.abs(fill.rgb.astype(int) - undisturbed.rgb).max() <= 1  # sums in another order
-        assert np.abs(fill.attention - undisturbed.attention).max() < 1e-5
+        assert np.abs(fill.fakeness - undisturbed.fakeness).max() < 1e-5
 
     def no_memory(images, holes):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")

@@ -75,17 +75,17 @@ def test_files_of_every_kind(data, tiny_weights):
         fakeness = data.draw(st.none() | st.just(Path(folder, "maps", "a.png")), "attention")
         (result,) = fill_photos([Job(name, photo, mask, output, fakeness)], inpainter, options)
         assert result.error is None
-        grown = cv2.dilate(hole.astype(np.uint8), _disc(options.dilate)) > 0
+        dilated = cv2.dilate(hole.astype(np.uint8), _disc(options.dilate)) > 0
         # Pillow shows a TIFF upright, other formats as they are stored
         upright = photo.suffix.startswith(".tif") and "16" not in name
-        known = ~grown if upright else store(~grown, orientation)
+        known = ~dilated if upright else store(~dilated, orientation)
         before, after = stored_pixels(photo), stored_pixels(output)
         assert mode_of(output) == mode_of(photo)
         assert np.array_equal(after[known], before[known])
         assert displayed_size(output) == displayed_size(photo) == hole.shape[::-1]
         assert result.status == ("filled" if hole.any() else "copied")
         if fakeness:
-            assert (np.asarray(Image.open(fakeness))[~grown] == 0).all()
+            assert (np.asarray(Image.open(fakeness))[~dilated] == 0).all()
 
 
 @quick(max_examples=60)

@@ -1,4 +1,4 @@
-"""Canvases: what the model gets to see of a photo, and where its fill goes."""
+"""Windows: what the model gets to see of a photo, and where its fill goes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from damgan_cli.inpainting import windows as canvas_module
 from damgan_cli.inpainting.windows import LARGEST, NATIVE, OVERLAP, REACH, plan
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
-def fill_of(canvas, value):
-    return np.full((*canvas.hole.shape, 4), value, np.float32)
+def fill_of(window, value):
+    return np.full((*window.hole.shape, 4), value, np.float32)
 
 
 @pytest.mark.parametrize("name", HOLES)
@@ -21,19 +20,19 @@ def test_every_hole_pixel_is_filled_and_no_other(name):
     hole = HOLES[name]
     rgb = photo(*hole.shape)
     covered = np.zeros(hole.shape, np.float32)
-    result, attention = np.where(hole[..., None], 3, rgb).astype(np.uint8), np.zeros(hole.shape, np.float32)
-    for canvas in plan(rgb, hole):
-        assert max(canvas.hole.shape) <= LARGEST
-        share = np.minimum.outer(*canvas.shares) * canvas.part
-        covered[canvas.box] = share + (1 - share) * covered[canvas.box]
-        canvas.paste(fill_of(canvas, 0.5), result, attention)
+    result, fakeness = np.where(hole[..., None], 3, rgb).astype(np.uint8), np.zeros(hole.shape, np.float32)
+    for window in plan(rgb, hole):
+        assert max(window.hole.shape) <= LARGEST
+        weight = np.minimum.outer(*window.blend) * window.part
+        covered[window.box] = weight + (1 - weight) * covered[window.box]
+        window.paste(fill_of(window, 0.5), result, fakeness)
     assert np.array_equal(covered, hole.astype(np.float32))  # wholly, by one or by several
     assert np.array_equal(result[~hole], rgb[~hole])
-    assert (attention[~hole] == 0).all()
+    assert (fakeness[~hole] == 0).all()
 
 
 @pytest.mark.parametrize("name", HOLES)
-def test_the_truth_under_the_hole_never_reaches_a_canvas(name):
+def test_the_truth_under_the_hole_never_reaches_a_window(name):
     hole = HOLES[name]
     rgb = photo(*hole.shape)
     other = rgb.copy()
@@ -43,11 +42,11 @@ def test_the_truth_under_the_hole_never_reaches_a_canvas(name):
         assert (one.image[one.hole] == 0).all()
 
 
-def test_small_photos_are_their_own_canvas():
+def test_small_photos_are_their_own_window():
     hole = HOLES["small photo"]
-    (canvas,) = plan(photo(*hole.shape), hole)
-    assert canvas.hole is hole
-    assert canvas.box == (slice(0, 90), slice(0, 120))
+    (window,) = plan(photo(*hole.shape), hole)
+    assert window.hole is hole
+    assert window.box == (slice(0, 90), slice(0, 120))
     assert list(plan(photo(50, 50), np.zeros((50, 50), bool))) == []
 
 
@@ -55,9 +54,9 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     for stroke in plan(photo(400, 600), HOLES["one thin stroke"]):
         assert stroke.hole.shape == stroke.part.shape  # not resized
     (square,) = plan(photo(500, 700), HOLES["one big square"])
-    assert square.ratio == 5  # 150 px deep: down to REACH
+    assert square.scale == 5  # 150 px deep: down to REACH
     (in_large,) = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
-    assert in_large.ratio == 5
+    assert in_large.scale == 5
     assert 2 * REACH - 4 <= in_large.hole.any(1).sum() <= 2 * REACH
     small, big = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
@@ -66,51 +65,51 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     assert whole.hole.shape == whole.part.shape
 
 
-def test_a_reduced_canvas_averages_known_pixels_only():
+def test_a_reduced_window_averages_known_pixels_only():
     rgb = np.full((500, 700, 3), 200, np.uint8)
     hole = HOLES["one big square"]
     rgb[hole] = 0
-    (canvas,) = plan(rgb, hole)
-    assert np.allclose(canvas.image[~canvas.hole], 200 / 127.5 - 1, atol=1e-5)
+    (window,) = plan(rgb, hole)
+    assert np.allclose(window.image[~window.hole], 200 / 127.5 - 1, atol=1e-5)
 
 
 def test_a_stroke_into_a_deep_hole_stays_at_full_resolution():
     stroke, square = plan(photo(500, 700), HOLES["a stroke into a square"])
-    assert (stroke.ratio, square.ratio) == (1, 4)
+    assert (stroke.scale, square.scale) == (1, 4)
     assert stroke.part.sum() > 4 * 250  # all but what is close to the square
     assert stroke.unknown.sum() > stroke.part.sum()  # the square is not known either
 
 
 @pytest.mark.parametrize("name", [*HOLES])
-def test_a_constant_fill_comes_out_constant_across_canvases_and_scales(name):
+def test_a_constant_fill_comes_out_constant_across_windows_and_scales(name):
     hole = HOLES[name]
     rgb = np.full((*hole.shape, 3), 51, np.uint8)
-    result, attention = rgb.copy(), np.zeros(hole.shape, np.float32)
-    for canvas in plan(rgb, hole):
-        fill = fill_of(canvas, 51 / 127.5 - 1)
+    result, fakeness = rgb.copy(), np.zeros(hole.shape, np.float32)
+    for window in plan(rgb, hole):
+        fill = fill_of(window, 51 / 127.5 - 1)
         fill[..., 3] = 0.25
-        canvas.paste(fill, result, attention)
+        window.paste(fill, result, fakeness)
     assert (result == 51).all()
-    assert np.allclose(attention[hole], 0.25, atol=1e-6)
+    assert np.allclose(fakeness[hole], 0.25, atol=1e-6)
 
 
-def test_neighbouring_canvases_blend_without_a_step(monkeypatch):
-    monkeypatch.setattr(canvas_module, "match_seam", lambda fill, *_: fill)
-    hole = HOLES["longer than a canvas"]
-    canvases = list(plan(photo(*hole.shape), hole))
-    assert len(canvases) > 2
+def test_neighbouring_windows_blend_without_a_step(monkeypatch):
+    monkeypatch.setattr("damgan_cli.inpainting.windows.match_seam", lambda fill, *_: fill)
+    hole = HOLES["longer than a window"]
+    windows = list(plan(photo(*hole.shape), hole))
+    assert len(windows) > 2
     result = np.zeros((*hole.shape, 3), np.uint8)
-    for number, canvas in enumerate(canvases):  # that disagree as much as they can
-        canvas.paste(fill_of(canvas, 1 if number % 2 else -1), result, np.zeros(hole.shape, np.float32))
+    for number, window in enumerate(windows):  # that disagree as much as they can
+        window.paste(fill_of(window, 1 if number % 2 else -1), result, np.zeros(hole.shape, np.float32))
     steps = np.abs(np.diff(result[115, 5:1495, 0].astype(int)))
     assert steps.max() <= 255 / OVERLAP + 1
     assert steps.sum() > 255
 
 
-def test_a_photo_no_larger_than_a_canvas_is_not_cut():
+def test_a_photo_no_larger_than_a_window_is_not_cut():
     hole = hole_with((LARGEST, LARGEST), (3, 20, 3, 509), (480, 500, 3, 509), (20, 480, 250, 270))
-    (canvas,) = plan(photo(*hole.shape), hole)
-    assert canvas.hole.shape == hole.shape
+    (window,) = plan(photo(*hole.shape), hole)
+    assert window.hole.shape == hole.shape
 
 
 def test_a_scratch_across_a_large_photo_costs_what_the_scratch_costs():
@@ -120,11 +119,11 @@ def test_a_scratch_across_a_large_photo_costs_what_the_scratch_costs():
         hole[row, row : row + 6] = True
     rgb = np.broadcast_to(np.uint8(7), (*shape, 3))
     tracemalloc.start()
-    pixels = sum(canvas.hole.size for canvas in plan(rgb, hole))
+    pixels = sum(window.hole.size for window in plan(rgb, hole))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert pixels < 0.25 * hole.size
-    assert peak < 12 * hole.size  # bytes; a canvas around the whole of it would take ten times that
+    assert peak < 12 * hole.size  # bytes; a window around the whole of it would take ten times that
 
 
 def test_a_small_hole_in_a_huge_photo_costs_what_the_hole_costs():
@@ -132,10 +131,10 @@ def test_a_small_hole_in_a_huge_photo_costs_what_the_hole_costs():
     hole = hole_with(shape, (3900, 3960, 70, 130))
     rgb = np.broadcast_to(np.uint8(7), (*shape, 3))
     tracemalloc.start()
-    (canvas,) = plan(rgb, hole)
+    (window,) = plan(rgb, hole)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2_000_000  # bytes; one array of the photo's size would be 24 million
     (alone,) = plan(rgb[3600:, :400], hole[3600:, :400])
-    assert np.array_equal(canvas.image, alone.image)
-    assert np.array_equal(canvas.part, alone.part)
+    assert np.array_equal(window.image, alone.image)
+    assert np.array_equal(window.part, alone.part)

@@ -14,7 +14,7 @@ from skimage import data
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.photos.color import alpha_of, rgb_of
-from damgan_cli.photos.fill import filled, see_through
+from damgan_cli.photos.fill import filled, transparent
 from damgan_cli.photos.read import read_photo, read_rgb
 from damgan_cli.photos.write import write_photo
 from tests.photos.filling import FILL, HOLE, fill_file
@@ -86,19 +86,19 @@ def test_transparent_pixels_are_the_mask(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     expected = HOLE.copy()
     expected[0, 0] = True
-    assert np.array_equal(see_through(read_photo(tmp_path / "a.png")), expected)
+    assert np.array_equal(transparent(read_photo(tmp_path / "a.png")), expected)
     palette = Image.fromarray(HOLE.astype(np.uint8), "L").convert("P")
     palette.putpalette([10, 20, 30, 0, 0, 0])
     palette.save(tmp_path / "p.png", transparency=1)
     photo = read_photo(tmp_path / "p.png")
-    assert np.array_equal(see_through(photo), HOLE)
+    assert np.array_equal(transparent(photo), HOLE)
     write_photo(filled(photo, FILL, HOLE, opaque=True), tmp_path / "filled.png")
     assert (
         stored_pixels(tmp_path / "filled.png") == [10, 20, 30, 255]
     ).all()  # the one opaque colour there is
     Image.fromarray(noise(3)).save(tmp_path / "rgb.png")
     with pytest.raises(MaskError, match="no transparency"):
-        see_through(read_photo(tmp_path / "rgb.png"))
+        transparent(read_photo(tmp_path / "rgb.png"))
 
 
 def test_colour_key_transparency_becomes_alpha(tmp_path):
@@ -123,7 +123,7 @@ def test_transparent_gray_of_every_depth(bits, share, interlace, tmp_path):
     with (tmp_path / "key.png").open("wb") as file:
         writer.write(file, gray.tolist())
     assert np.array_equal(alpha_of(read_photo(tmp_path / "key.png")), np.where(gray == key, 0, 255))
-    alpha = see_through(read_photo(tmp_path / "key.png"))
+    alpha = transparent(read_photo(tmp_path / "key.png"))
     assert np.array_equal(alpha, gray == key)
     fill_file(tmp_path / "key.png", tmp_path / "out.png")
     assert np.array_equal(alpha_of(read_photo(tmp_path / "out.png")) == 0, gray == key)
