@@ -116,7 +116,7 @@ def cases(
             irregular = read_mask(list_images(masks)[number]).astype(np.uint8)
             irregular = cv2.resize(irregular, (width, height), interpolation=cv2.INTER_NEAREST) > 0
         else:
-            irregular = make_mask("irregular", height, width, mask_rng(0, number), ratio=(0.2, 0.4)) > 0
+            irregular = make_mask("irregular", height, width, mask_rng(0, number), hole_share=(0.2, 0.4)) > 0
         yield f"{path.stem}-irregular", rgb, irregular
 
 

@@ -2,7 +2,7 @@
 
     python examples/experiments.py TRAIN VAL MASKS LPIPS OUT [NAME ...]
 
-TRAIN and VAL are folders of photos, MASKS the NVIDIA test masks (a folder per ratio bin), LPIPS the folder
+TRAIN and VAL are folders of photos, MASKS the NVIDIA test masks (a folder per bin), LPIPS the folder
 with lpips-alex.safetensors, OUT a file that gets one JSON line per experiment. One that is there already
 is not run again. Those of `CONTINUED` start from the weights of `START`, which are kept beside OUT. It
 needs the extra "train".

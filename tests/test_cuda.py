@@ -31,7 +31,9 @@ def photos(count, side=128):
     rng = np.random.default_rng(0)
     cells = [rng.integers(0, 256, (6, 6, 3), np.uint8) for _ in range(count)]
     images = [cv2.resize(cell, (side, side), interpolation=cv2.INTER_CUBIC) for cell in cells]
-    masks = [make_mask("irregular", side, side, mask_rng(0, n), ratio=(0.2, 0.3)) > 0 for n in range(count)]
+    masks = [
+        make_mask("irregular", side, side, mask_rng(0, n), hole_share=(0.2, 0.3)) > 0 for n in range(count)
+    ]
     return images, masks
 
 

@@ -91,7 +91,7 @@ def bench(
     with quick_imports():
         import torch
 
-        from damgan_cli.inpainting.bench import HOLE_RATIO, Bench, limit
+        from damgan_cli.inpainting.bench import HOLE_SHARE, Bench, limit
         from damgan_cli.inpainting.bench import layers as cost_of_layers
         from damgan_cli.inpainting.inpainter import Inpainter
         from damgan_cli.runtime import speed
@@ -112,7 +112,7 @@ def bench(
         "torch": torch.__version__,
     }
     document |= {"cpu": speed.machine().split(" / flags")[0], "threads": torch.get_num_threads()}
-    document |= {"hole_ratio": HOLE_RATIO, "number_types": {}, "rows": [], "layers": []}
+    document |= {"hole_ratio": HOLE_SHARE, "number_types": {}, "rows": [], "layers": []}
     if any(place.type == "cpu" for place, _ in runs):
         for use in ("inference", "training"):
             spent = speed.seconds(training=use == "training", anew=True)

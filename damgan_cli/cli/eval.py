@@ -44,8 +44,8 @@ def evaluate(
             "--mask",
             "--masks",
             metavar="PATH",
-            help="Masks of RESULTS, file or folder: adds the scores of the hole alone and by hole ratio. "
-            "With --protocol bins or paper: a folder with one subfolder of masks per hole ratio.",
+            help="Masks of RESULTS, file or folder: adds the scores of the hole alone and by hole share. "
+            "With --protocol bins or paper: a folder with one subfolder of masks per hole share.",
         ),
     ] = None,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is the hole in --mask.")] = False,
@@ -93,7 +93,7 @@ def evaluate(
             "--protocol",
             metavar="paper|bins|center|freeform|FILE",
             help="Holes for --images. paper: center and freeform, beside the paper's Table 1, then the bins "
-            "of --mask; bins: six ranges of hole ratio, or those of --mask; FILE: JSON as "
+            "of --mask; bins: six ranges of hole share, or those of --mask; FILE: JSON as "
             '{"size": 256, "masks": [{"kind": "thick"}]}.  [default: paper]',
         ),
     ] = None,

@@ -416,7 +416,7 @@ def _report(
             "error": result.error if result else None,
             "width": job.size[0] if job.size else None,
             "height": job.size[1] if job.size else None,
-            "hole_ratio": result.hole_ratio if result else None,
+            "hole_ratio": result.hole_share if result else None,
             "seconds": round(result.seconds, 4) if result else None,
         }
 

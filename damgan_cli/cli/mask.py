@@ -62,8 +62,8 @@ def mask(
         typer.Option(
             "--ratio",
             metavar="LOW-HIGH",
-            help="Fraction of the image that is hole, drawn evenly from this range, such as 0.2-0.3, and met "
-            "to the pixel. Without it each kind has its own spread of ratios.",
+            help="Hole share, the part of the image that is hole: drawn evenly from this range, such as "
+            "0.2-0.3, and met to the pixel. Without it each kind has its own spread.",
         ),
     ] = None,
     box_count: Annotated[
@@ -135,7 +135,7 @@ def mask(
     """Make masks: white is the hole, black is kept.
 
     Strokes and boxes scale with the image: masks of 128 and 1024 px look alike.
-    Kind, seed, size, achieved hole ratio and checksum of each are recorded in
+    Kind, seed, size, achieved hole share and checksum of each are recorded in
     OUT/manifest.csv.
 
     \b
@@ -195,7 +195,7 @@ def mask(
         }.items():  # fmt: skip
             if unfit:
                 raise MaskError(f"{option} is for masks made from files.", "See the kinds in --help.")
-        limits = _parse_range("--ratio", ratio, "hole ratios", 0, 1) if ratio is not None else None
+        limits = _parse_range("--ratio", ratio, "hole shares", 0, 1) if ratio is not None else None
         settings = MaskSettings(seed, limits, boxes)
         if like is None:
             jobs = numbered_jobs(kinds, out, single, _parse_size(size or "256"), count or 1)
@@ -242,14 +242,14 @@ def mask(
             }
         )
     if records and not quiet:
-        ratios = [record.ratio for record in records]
+        shares = [record.ratio for record in records]
         place = "stdout" if out == STREAM else out
         console.note(
-            f"{len(records)} mask{'s' * (len(records) > 1)} in {place}, hole ratio "
-            f"{min(ratios):.3f} to {max(ratios):.3f}, {sum(ratios) / len(ratios):.3f} on average"
+            f"{len(records)} mask{'s' * (len(records) > 1)} in {place}, hole share "
+            f"{min(shares):.3f} to {max(shares):.3f}, {sum(shares) / len(shares):.3f} on average"
         )
-        if not min(ratios):
-            console.warn(f"{ratios.count(0)} of them have no hole")
+        if not min(shares):
+            console.warn(f"{shares.count(0)} of them have no hole")
     if failed:
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
 
@@ -261,7 +261,9 @@ def _try_kinds(kinds: list[str], jobs: list[MaskJob], settings: MaskSettings) ->
     largest = max(jobs, key=lambda job: job.width * job.height)
     for kind in kinds:
         rng = mask_rng(settings.seed, largest.index)
-        make_mask(kind, largest.height, largest.width, rng, ratio=settings.ratio, boxes=settings.boxes)
+        make_mask(
+            kind, largest.height, largest.width, rng, hole_share=settings.hole_share, boxes=settings.boxes
+        )
 
 
 def _parse_size(text: str) -> tuple[int, int]:

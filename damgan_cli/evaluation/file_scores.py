@@ -98,7 +98,7 @@ def score_files(
     order = ranked([row for row in rows.values() if row.scores])
     lines = [row.line for row in order]
     if masks:
-        parts = [part for row in order for part in row.by_ratio()]
+        parts = [part for row in order for part in row.by_hole_share()]
         bins = sorted({part.masks for part in parts}, key=_bin_order)
         if len(bins) > 1:
             lines = [line._replace(masks="all") for line in lines]
@@ -127,5 +127,5 @@ def score_files(
 
 
 def _bin_order(name: str) -> tuple[bool, int]:
-    """Lowest ratio first: ``0-1 %``, ``1-10 %``, ..., ``over 60 %``."""
+    """Lowest hole share first: ``0-1 %``, ``1-10 %``, ..., ``over 60 %``."""
     return name.startswith("over"), 0 if name.startswith("over") else int(name.partition("-")[0])

@@ -36,7 +36,7 @@ _GAIN = 4  # error and fakeness seldom pass a quarter of the range
 def write_page(folder: Path, report: Report, title: str, track: Track) -> None:
     """Write ``index.html``, ``scores.json`` and ``scores.csv`` into ``folder``.
 
-    The gallery holds the 120 worst images, as many of each range of hole ratios. Raises ImageFileError.
+    The gallery holds the 120 worst images, as many of each range of hole shares. Raises ImageFileError.
     """
     document = json_document(report)
     write_atomically(
@@ -91,10 +91,10 @@ def _main_method(rows: Sequence[Row]) -> str:
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by masks; rows of all masks are split by hole ratio, if they have more than one range."""
+    """Rows by masks; rows of all masks are split by hole share, if they have more than one range."""
     parts: dict[str, list[Row]] = {}
     for row in rows:
-        split = row.by_ratio() if not row.masks else []
+        split = row.by_hole_share() if not row.masks else []
         for part in split if len(split) > 1 else [row]:
             parts.setdefault(part.masks, []).append(part)
     return parts
@@ -115,8 +115,8 @@ def _points(masks: str, row: Row, known: set[str]) -> dict[str, Any]:
     """Scores for the plots, at most 2,000 of a row, evenly taken."""
     scores = row.scores[:: max(1, math.ceil(len(row.scores) / _MOST_POINTS))]
     values = {key: [_number(one.get(key, math.nan)) for one in scores] for key in COLUMNS if key in known}
-    ratios = [round(one["hole_ratio"], 4) for one in scores] if "hole_ratio" in known else None
-    return {"method": row.method, "masks": masks, "values": values, "ratio": ratios}
+    shares = [round(one["hole_ratio"], 4) for one in scores] if "hole_ratio" in known else None
+    return {"method": row.method, "masks": masks, "values": values, "holeShare": shares}
 
 
 def _entry(masks: str, name: str, rows: list[Row], report: Report) -> dict[str, Any]:
@@ -124,11 +124,11 @@ def _entry(masks: str, name: str, rows: list[Row], report: Report) -> dict[str, 
         raise TypeError("a report without pictures has no gallery")
     pictures = report.pictures(masks, name)
     own = {row.method: row.scores[row.names.index(name)] for row in rows if name in row.names}
-    ratio = next(iter(own.values())).get("hole_ratio")
+    share = next(iter(own.values())).get("hole_ratio")
     return {
         "name": name,
         "masks": masks,
-        "ratio": ratio,
+        "holeShare": share,
         "truth": _jpeg(pictures.truth),
         "hole": None if pictures.hole is None else _overlay(pictures.hole),
         "methods": {method: _shown(method, pictures, scores) for method, scores in own.items()},

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 SIZE = 128
 BATCH = 16
 NAMES = ("paper", "bins", "center", "freeform")
-RATIO_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
-"""Hole ratios of the six folders of the NVIDIA irregular masks (Liu et al. 2018)."""
+HOLE_SHARE_BINS = ((0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6))
+"""Hole shares of the six folders of the NVIDIA irregular masks (Liu et al. 2018)."""
 
 PAPER_TABLE_1 = {
     "center": {
@@ -69,7 +69,7 @@ class MaskRecipe:
     name: str
     kind: str
     """Of ``masks.MASK_KINDS``."""
-    ratio: tuple[float, float] | None = None
+    hole_share: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,15 @@ def read_protocol_file(path: Path) -> ProtocolFile:
     if len({recipe.name for recipe in recipes}) < len(recipes):
         raise MaskError(f"Masks of the protocol {path} share a name.", "Give each a name of its own.")
     for recipe in recipes:
-        make_mask(recipe.kind, size, size, mask_rng(0, 0), ratio=recipe.ratio)
+        make_mask(recipe.kind, size, size, mask_rng(0, 0), hole_share=recipe.hole_share)
     return ProtocolFile(size, recipes)
 
 
 def _recipe(entry: Any, path: Path, hint: str) -> MaskRecipe:
     try:
         unknown = {*entry} - {"name", "kind", "ratio"}
-        kind, ratio = str(entry["kind"]), entry.get("ratio")
-        limits = None if ratio is None else (float(ratio[0]), float(ratio[1]))
+        kind, share = str(entry["kind"]), entry.get("ratio")
+        limits = None if share is None else (float(share[0]), float(share[1]))
         name = str(entry.get("name", kind))
     except (TypeError, KeyError, ValueError, IndexError, AttributeError):
         raise MaskError(f"{entry} in the protocol {path} is no kind of mask.", hint) from None
@@ -202,7 +202,7 @@ def mask_sets(
     """Masks of a protocol for ``count`` photos.
 
     ``center``: the 64x64 square. ``freeform``: seeded DeepFillv2 brush masks. ``bins``: six sets of rising
-    hole ratio, seeded irregular masks of our own, or with ``folder`` one set per subfolder (the NVIDIA test
+    hole share, seeded irregular masks of our own, or with ``folder`` one set per subfolder (the NVIDIA test
     masks: folders 0 to 5), resized by nearest neighbour; ``invert`` for masks whose hole is black.
     ``paper``: center and freeform, as in the paper's Table 1, and with ``folder`` its bins after them. A
     ``ProtocolFile``: one set per recipe, at its own size.
@@ -214,7 +214,7 @@ def mask_sets(
             MaskSet(
                 recipe.name,
                 [
-                    _seeded(recipe.kind, seed, len(kinds) * i + place, recipe.ratio, size)
+                    _seeded(recipe.kind, seed, len(kinds) * i + place, recipe.hole_share, size)
                     for i in range(count)
                 ],
             )
@@ -233,9 +233,12 @@ def mask_sets(
         return [
             MaskSet(
                 f"{low * 100:.0f}-{high * 100:.0f} %",
-                [_seeded("irregular", seed, len(RATIO_BINS) * i + bin_, (low, high)) for i in range(count)],
+                [
+                    _seeded("irregular", seed, len(HOLE_SHARE_BINS) * i + bin_, (low, high))
+                    for i in range(count)
+                ],
             )
-            for bin_, (low, high) in enumerate(RATIO_BINS)
+            for bin_, (low, high) in enumerate(HOLE_SHARE_BINS)
         ]
     raise ValueError(f"unknown protocol {protocol!r}")
 
@@ -292,9 +295,9 @@ BASELINES: dict[str, Filler] = {"Telea": telea, "Navier-Stokes": navier_stokes}
 
 
 def _seeded(
-    kind: str, seed: int, index: int, ratio: tuple[float, float] | None = None, size: int = SIZE
+    kind: str, seed: int, index: int, hole_share: tuple[float, float] | None = None, size: int = SIZE
 ) -> Hole:
-    return make_mask(kind, size, size, mask_rng(seed, index), ratio=ratio) > 0
+    return make_mask(kind, size, size, mask_rng(seed, index), hole_share=hole_share) > 0
 
 
 def _masks_in_folders(folder: Path, invert: bool) -> list[MaskSet]:
@@ -311,7 +314,7 @@ def _masks_in_folders(folder: Path, invert: bool) -> list[MaskSet]:
             f"There are no masks in {', '.join(empty)} of {folder}."
             if empty
             else f"{folder} has no subfolders.",
-            "Give a folder with one subfolder of masks per hole ratio, such as 0 to 5.",
+            "Give a folder with one subfolder of masks per hole share, such as 0 to 5.",
         )
     return sets
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rich import box
 from rich.table import Table
 
-from damgan_cli.evaluation.protocol import RATIO_BINS
+from damgan_cli.evaluation.protocol import HOLE_SHARE_BINS
 from damgan_cli.evaluation.statistics import Difference, holm, interval, paired_difference
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ class Row:
         """The row in a table."""
         return Line(self.masks, self.method, self.mean, self.intervals)
 
-    def by_ratio(self) -> list[Row]:
-        """Split by hole ratio into the NVIDIA bins (lowest < ratio <= highest), empty ones left out."""
-        edges = [0.0, *(low for low, _ in RATIO_BINS), RATIO_BINS[-1][1], math.inf]
-        names = ["0-1 %", *(bin_name(*limits) for limits in RATIO_BINS), "over 60 %"]
+    def by_hole_share(self) -> list[Row]:
+        """Split by hole share into the NVIDIA bins (lowest < share <= highest), empty ones left out."""
+        edges = [0.0, *(low for low, _ in HOLE_SHARE_BINS), HOLE_SHARE_BINS[-1][1], math.inf]
+        names = ["0-1 %", *(bin_name(*limits) for limits in HOLE_SHARE_BINS), "over 60 %"]
         rows = []
         for name, low, high in zip(names, edges[:-1], edges[1:], strict=True):
             chosen = [
@@ -139,7 +139,7 @@ class Report:
 
 
 def bin_name(low: float, high: float) -> str:
-    """Name of a range of hole ratios, such as ``10-20 %``."""
+    """Name of a range of hole shares, such as ``10-20 %``."""
     return f"{low * 100:.0f}-{high * 100:.0f} %"
 
 
@@ -267,7 +267,7 @@ def json_row(row: Row) -> dict[str, Any]:
                 "mean": part.mean,
                 "interval": {metric: list(limits) for metric, limits in part.intervals.items()},
             }
-            for part in row.by_ratio()
+            for part in row.by_hole_share()
         ],
         "images": [
             {

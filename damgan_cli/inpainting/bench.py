@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.model import Generator
 
-HOLE_RATIO = (0.2, 0.3)
+HOLE_SHARE = (0.2, 0.3)
 _KINDS = 16  # different photos and masks; a folder repeats them
 
 
@@ -185,7 +185,7 @@ def _example(side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool
     for octave in range(2, side.bit_length()):
         cells = rng.normal(size=(2**octave, 2**octave, 3)).astype(np.float32)
         photo += 60 / 2 ** (octave / 2) * cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC)
-    hole = make_mask("irregular", side, side, mask_rng(0, number), ratio=HOLE_RATIO) > 0
+    hole = make_mask("irregular", side, side, mask_rng(0, number), hole_share=HOLE_SHARE) > 0
     return np.clip(photo, 0, 255).astype(np.uint8), hole
 
 

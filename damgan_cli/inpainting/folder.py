@@ -64,7 +64,7 @@ class Result:
     status: str
     """``filled``, ``copied`` (its mask is empty) or ``failed``."""
     error: str | None = None
-    hole_ratio: float | None = None
+    hole_share: float | None = None
     seconds: float = 0.0
     """Reading, writing, and its share of the batch it was filled in."""
 

@@ -52,10 +52,10 @@ class MaskSettings:
     """What all masks of a run have in common."""
 
     seed: int = 0
-    ratio: tuple[float, float] | None = None
+    hole_share: tuple[float, float] | None = None
     boxes: Boxes = field(default_factory=Boxes)
     source_options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of ``mask_sources.hole_from``."""
+    """Keyword arguments of `derive.hole_from`."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Record:
     width: int
     height: int
     ratio: float
-    """Hole fraction achieved."""
+    """The hole share achieved, 0 to 1."""
     touches_border: bool
     sha256: str
     """Of the pixels, row by row, a byte each, 0 or 255: PNG files of other programs keep it."""
@@ -84,7 +84,7 @@ def make_files(
 ) -> Iterator[Record | DamganError]:
     """Write the masks of ``jobs``; yields, in their order, what was written or what is wrong.
 
-    The files do not depend on the number of ``workers``, see ``parallel.in_order``.
+    The files do not depend on the number of ``workers``, see `processes.in_order`.
     """
     return in_order(partial(_make, settings=settings, root=root), jobs, workers)
 
@@ -102,7 +102,8 @@ def _make_one(job: MaskJob, settings: MaskSettings, root: Path) -> Record:
         pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
     else:
         rng = mask_rng(settings.seed, job.index)
-        pixels = make_mask(job.kind, job.height, job.width, rng, ratio=settings.ratio, boxes=settings.boxes)
+        hole_share, boxes = settings.hole_share, settings.boxes
+        pixels = make_mask(job.kind, job.height, job.width, rng, hole_share=hole_share, boxes=boxes)
     write_png(job.path, pixels)
     return Record(
         version=VERSION,
@@ -133,7 +134,7 @@ def write_manifest(path: Path, records: Sequence[Record]) -> None:
 
 
 def write_sheet(path: Path, records: Sequence[Record], root: Path) -> int:
-    """Write a contact sheet (PNG) of the first 60 masks, with kind and hole ratio; returns their number.
+    """Write a contact sheet (PNG) of the first 60 masks, with kind and hole share; returns their number.
 
     Raises ImageFileError.
     """

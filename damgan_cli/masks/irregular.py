@@ -1,4 +1,4 @@
-"""Irregular masks of chosen hole ratio, after the NVIDIA irregular mask test set."""
+"""Irregular masks of chosen hole share, after the NVIDIA irregular mask test set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from damgan_cli.masks.strokes import HOLE, hole_pixels, paint_until
 if TYPE_CHECKING:
     from damgan_cli.masks.strokes import Mask
 
-IRREGULAR_RATIO = (0.01, 0.6)  # the span of the six NVIDIA bins
+IRREGULAR_SHARE = (0.01, 0.6)  # the span of the six NVIDIA bins
 _MOST_TRIES = 1000
 
 
@@ -22,29 +22,29 @@ def irregular(
     height: int,
     width: int,
     rng: np.random.Generator,
-    ratio: tuple[float, float],
+    hole_share: tuple[float, float],
     border: bool | None = None,
 ) -> Mask:
-    """Draw a mask of chosen ratio that resembles the NVIDIA irregular masks (Liu et al. 2018, section 4).
+    """Draw a mask of chosen hole share like the NVIDIA irregular masks (Liu et al. 2018, section 4).
 
     Those come from occlusions between video frames, widened by a square brush: broken outlines of things,
-    straight edges, lumps and specks, of one width per mask that grows with the ratio, and in every second
+    straight edges, lumps and specks, of one width per mask that grows with the share, and in every second
     mask nothing within 10 % of the border. No code for them is public; shapes and widths here were
     fitted to the published test masks by eye and by statistics (stroke width, number of parts).
 
     ``border`` picks one half of that set: False leaves the outer 10 % free, True reaches the border.
-    Raises MaskError if the ratio is impossible, also within the free border.
+    Raises MaskError if the share is impossible, also within the free border.
     """
     if border:
         for _ in range(_MOST_TRIES):
-            mask = _irregular(height, width, rng, ratio, free=False)
+            mask = _irregular(height, width, rng, hole_share, free=False)
             if touches_border(mask):
                 return mask
         raise MaskError(
-            f"No mask of {width}x{height} pixels and so low a ratio reached the border.",
-            "Ask for a higher ratio.",
+            f"No mask of {width}x{height} pixels and so low a hole share reached the border.",
+            "Ask for a higher share.",
         )
-    return _irregular(height, width, rng, ratio, free=None if border is None else True)
+    return _irregular(height, width, rng, hole_share, free=None if border is None else True)
 
 
 def touches_border(mask: Mask) -> bool:
@@ -53,16 +53,16 @@ def touches_border(mask: Mask) -> bool:
 
 
 def _irregular(
-    height: int, width: int, rng: np.random.Generator, ratio: tuple[float, float], free: bool | None
+    height: int, width: int, rng: np.random.Generator, hole_share: tuple[float, float], free: bool | None
 ) -> Mask:
     """One mask; ``free`` tells whether its border stays free, None leaves that to chance."""
-    target = hole_pixels(height * width, ratio, rng)
+    target = hole_pixels(height * width, hole_share, rng)
     margin_y, margin_x = height // 10, width // 10
     inner = (height - 2 * margin_y) * (width - 2 * margin_x)
     room = target <= 0.94 * inner
     if free and not room:
         raise MaskError(
-            f"A hole ratio of {target / (height * width):.3f} leaves no room for a free border.",
+            f"A hole share of {target / (height * width):.3f} leaves no room for a free border.",
             f"Ask for at most {0.94 * inner / (height * width):.2f}, or for irregular-border.",
         )
     if (rng.random() < 0.5 if free is None else free) and room:
@@ -70,9 +70,9 @@ def _irregular(
     else:
         margin_y = margin_x = 0
     mask = np.zeros((height, width), np.uint8)
-    share = target / mask.size
     side = min(height, width)
-    # Median 2.8 % of the side at a ratio of 0.05, growing to 10-20 % at 0.55, spread by a factor of 2.
+    # Median 2.8 % of the side at a share of 0.05, growing to 10-20 % at 0.55, spread by a factor of 2.
+    share = target / mask.size
     brush = max(1.0, side * (0.028 + 0.165 * share * share) * 4.5 ** (rng.random() - 0.5))
     places = rng.random((int(rng.integers(1, 5)), 2)).tolist()
 

@@ -1,4 +1,4 @@
-"""Strokes that masks are made of, and painting them until a hole ratio is met.
+"""Strokes that masks are made of, and painting them until a hole share is met.
 
 Sizes in pixels are those of the source at its own size (256 or 512) and scale with the shorter side. How the
 same seed gives the same bytes on every machine is told in ``masks``.
@@ -28,16 +28,16 @@ HOLE = 255
 _MAX_STROKES = 2000
 
 
-def hole_pixels(pixels: int, ratio: tuple[float, float], rng: np.random.Generator) -> int:
+def hole_pixels(pixels: int, hole_share: tuple[float, float], rng: np.random.Generator) -> int:
     """Draw how many of ``pixels`` pixels (or lines of pixels) become hole.
 
-    Where no whole number of them lies within ``ratio``, it is the nearest. Raises MaskError for an impossible
-    ratio, and for one so low that this is none at all.
+    Where no whole number of them lies within ``hole_share``, it is the nearest. Raises MaskError for an
+    impossible share, and for one so low that this is none at all.
     """
-    low, high = ratio
+    low, high = hole_share
     if not 0 <= low <= high <= 1:
         raise MaskError(
-            f"A hole ratio of {low:g} to {high:g} is impossible.", "Give 0 <= lowest <= highest <= 1."
+            f"A hole share of {low:g} to {high:g} is impossible.", "Give 0 <= lowest <= highest <= 1."
         )
     # The tolerance keeps 0.07 * 100 = 7.000000000000001 at 7.
     least = max(1, math.ceil(low * pixels - 1e-6))
@@ -46,8 +46,8 @@ def hole_pixels(pixels: int, ratio: tuple[float, float], rng: np.random.Generato
         least = most = round((low + high) / 2 * pixels)
         if not most:
             raise MaskError(
-                f"A hole ratio of {low:g} to {high:g} is less than one of {pixels} pixels.",
-                "Ask for a higher ratio or make the mask larger.",
+                f"A hole share of {low:g} to {high:g} is less than one of {pixels} pixels.",
+                "Ask for a higher share or make the mask larger.",
             )
     return min(most, max(least, round((low + (high - low) * rng.random()) * pixels)))
 
@@ -65,8 +65,8 @@ def paint_until(mask: Mask, target: int, stroke: Stroke, rng: np.random.Generato
             turned.flat[new[:excess]] = 0
             return
     raise MaskError(
-        f"The hole ratio {target / mask.size:.3f} was not reached within {_MAX_STROKES} strokes.",
-        "Ask for a lower ratio, or for irregular masks.",
+        f"The hole share {target / mask.size:.3f} was not reached within {_MAX_STROKES} strokes.",
+        "Ask for a lower share, or for irregular masks.",
     )
 
 

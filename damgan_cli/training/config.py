@@ -39,7 +39,7 @@ class TrainingConfig:
     masks: dict[str, float] = field(default_factory=lambda: {"center": 0.5, "freeform": 0.5})
     """Mask kinds (``damgan mask``) and the share of images each gets."""
     irregular_ratio: tuple[float, float] = (0.01, 0.6)
-    """Hole ratio of ``irregular`` masks, drawn uniformly from this range."""
+    """Hole share of ``irregular`` masks, drawn uniformly from this range."""
 
     # losses (Eq. 4)
     lambda_re: float = 1.0

@@ -185,8 +185,8 @@ class Batches:
         if self.config.flip and rng.random() < 0.5:
             image = image[:, ::-1]
         kind = self._kinds[int(np.searchsorted(self._bounds, rng.random(), side="right"))]
-        ratio = self.config.irregular_ratio if kind == "irregular" else None
-        mask = make_mask(kind, self.config.size, self.config.size, rng, ratio=ratio)
+        share = self.config.irregular_ratio if kind == "irregular" else None
+        mask = make_mask(kind, self.config.size, self.config.size, rng, hole_share=share)
         return image, mask // 255
 
     def _crop(self, photo: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

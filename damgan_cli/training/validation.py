@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from damgan_cli.evaluation.metrics import score
-from damgan_cli.evaluation.protocol import RATIO_BINS
+from damgan_cli.evaluation.protocol import HOLE_SHARE_BINS
 from damgan_cli.evaluation.report import mean_scores
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.model import composite
@@ -33,7 +33,7 @@ def to_uint8(images: Tensor) -> NDArray[np.uint8]:
 
 
 class Validation:
-    """Fixed photos, each under a centred mask and under one irregular mask of a fixed, cycling ratio bin."""
+    """Fixed photos, each under a centred mask and an irregular one; hole shares cycle through the bins."""
 
     def __init__(self, photos: Sequence[NDArray[np.uint8]], size: int) -> None:
         self.images = np.stack([_centre_square(photo, size) for photo in photos])
@@ -42,7 +42,7 @@ class Validation:
             "center": np.stack([make_mask("center", size, size, rng) for rng in rngs]) // 255,
             "irregular": np.stack(
                 [
-                    make_mask("irregular", size, size, rng, ratio=RATIO_BINS[i % 6])
+                    make_mask("irregular", size, size, rng, hole_share=HOLE_SHARE_BINS[i % 6])
                     for i, rng in enumerate(rngs)
                 ]
             )

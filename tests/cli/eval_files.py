@@ -11,7 +11,7 @@ CAT = cv2.resize(data.chelsea(), (128, 128), interpolation=cv2.INTER_AREA)
 COFFEE = cv2.resize(data.coffee(), (128, 128), interpolation=cv2.INTER_AREA)
 HOLE = np.zeros((128, 128), bool)
 HOLE[20:60, 30:100] = True
-RATIO = HOLE.mean()
+SHARE = HOLE.mean()
 
 
 def write(path, array):

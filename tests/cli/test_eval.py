@@ -15,7 +15,7 @@ from PIL import Image
 from skimage import data
 
 from damgan_cli.evaluation.metrics import definitions, score
-from tests.cli.eval_files import CAT, COFFEE, HOLE, RATIO, spoiled, write
+from tests.cli.eval_files import CAT, COFFEE, HOLE, SHARE, spoiled, write
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_scores_folders_as_json(damgan, folders):
     expected = [score(spoiled(photo), photo, HOLE) for photo in (CAT, COFFEE)]
     (only,) = document.pop("rows")
     assert only.pop("images") == [
-        {"name": "a", "identical": False, **expected[0], "hole_ratio": RATIO},
-        {"name": "sub/b", "identical": False, **expected[1], "hole_ratio": RATIO},
+        {"name": "a", "identical": False, **expected[0], "hole_ratio": SHARE},
+        {"name": "sub/b", "identical": False, **expected[1], "hole_ratio": SHARE},
     ]
     assert only["mean"] == pytest.approx(
         {key: (expected[0][key] + expected[1][key]) / 2 for key in expected[0]}
@@ -241,7 +241,7 @@ def test_folders_of_the_same_name_are_told_apart(damgan, folders):
     assert ranking == [str(folders / "results"), str(folders / "other" / "results")]
 
 
-def test_a_table_by_hole_ratio(damgan, folders):
+def test_a_table_by_hole_share(damgan, folders):
     write(folders / "masks" / "sub" / "b.png", np.pad(HOLE[25:75, 25:75], 39))
     run = ("eval", folders / "results", folders / "truths", "--mask", folders / "masks")
     parts = json.loads(damgan(*run, "--json").out)["rows"][0]["by_ratio"]

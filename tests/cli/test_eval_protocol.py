@@ -69,8 +69,8 @@ def test_paper_protocol_prints_table_1_and_our_rows(damgan, photos, tiny_weights
         expected = run_protocol(telea, [CAT, COFFEE], holes)
         images = row(document, masked.name, "Telea")["images"]
         assert [image["name"] for image in images] == ["a.png", "b.png", "large.png"]
-        ratio = holes[0].mean()
-        assert images[0] == {"name": "a.png", "identical": False, **expected[0], "hole_ratio": ratio}
+        share = holes[0].mean()
+        assert images[0] == {"name": "a.png", "identical": False, **expected[0], "hole_ratio": share}
         flow = run_protocol(navier_stokes, [CAT], holes[:1])
         assert row(document, masked.name, "Navier")["images"][0]["psnr"] == flow[0]["psnr"]
         assert images[1]["psnr"] == expected[1]["psnr"]
@@ -181,7 +181,7 @@ def test_a_protocol_file(damgan, photos, tiny_weights, tmp_path):
     assert (document["size"], document["protocol"], document["seed"]) == (64, str(file), 5)
     assert [one["masks"] for one in document["rows"]] == ["thick"] * 3 + ["lines"] * 3
     assert all(0.1 <= image["hole_ratio"] <= 0.2 for image in document["rows"][0]["images"])
-    hole = make_mask("thick", 64, 64, mask_rng(5, 0), ratio=(0.1, 0.2)) > 0
+    hole = make_mask("thick", 64, 64, mask_rng(5, 0), hole_share=(0.1, 0.2)) > 0
     small = cv2.resize(CAT, (64, 64), interpolation=cv2.INTER_AREA)
     assert document["rows"][0]["images"][0]["psnr"] == run_protocol(telea, [small], [hole])[0]["psnr"]
     again = json.loads(damgan(*run[:-2], 6, "--json").out)

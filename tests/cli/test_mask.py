@@ -39,7 +39,7 @@ def tree(folder):
     }
 
 
-def test_makes_masks_of_the_size_and_ratio_asked_for(damgan, tmp_path):
+def test_makes_masks_of_the_size_and_hole_share_asked_for(damgan, tmp_path):
     out = tmp_path / "masks"
     ran = damgan(
         "mask", "irregular", "-o", out, "--size", "60x40", "--count", 3, "--ratio", "0.2-0.3", "--seed", 5
@@ -49,7 +49,7 @@ def test_makes_masks_of_the_size_and_ratio_asked_for(damgan, tmp_path):
     assert sorted(tree(out)) == ["00000.png", "00001.png", "00002.png", "manifest.csv"]
     for index, row in enumerate(manifest(out)):
         mask = read(out / row["file"])
-        expected = make_mask("irregular", 40, 60, mask_rng(5, index), ratio=(0.2, 0.3))
+        expected = make_mask("irregular", 40, 60, mask_rng(5, index), hole_share=(0.2, 0.3))
         np.testing.assert_array_equal(mask, expected)
         assert (row["kind"], row["seed"], row["index"]) == ("irregular", "5", str(index))
         assert (row["width"], row["height"]) == ("60", "40")
@@ -368,7 +368,7 @@ def test_photos_are_never_replaced(damgan, tmp_path):
         (["box", "--ratio", "0.5-1.5"], "is no range"),
         (["box", "--ratio", "0.5"], "is no range"),
         (["box", "--ratio", "20-30%"], "is no range"),
-        (["box", "center", "--ratio", "0.2-0.3"], "fixed hole ratio"),
+        (["box", "center", "--ratio", "0.2-0.3"], "fixed hole share"),
         (["box", "--size", "8", "--ratio", "0.001-0.002"], "less than one of 64 pixels"),
         (["box", "--region", "2x2+0+0"], "--region is for masks made from files"),
         (["expand", "PHOTOS", "--dilate", "1", "--region", "2x2+0+0"], "--region does not go with expand"),

@@ -20,7 +20,7 @@ PHOTOS = {
     name: cv2.resize(photo, (64, 48), interpolation=cv2.INTER_AREA)
     for name, photo in {"cat": data.chelsea(), "coffee": data.coffee(), EVIL: data.astronaut()}.items()
 }
-RATIOS = {"cat": (0.05, 0.1), "coffee": (0.2, 0.3), EVIL: (0.25, 0.3)}
+SHARES = {"cat": (0.05, 0.1), "coffee": (0.2, 0.3), EVIL: (0.25, 0.3)}
 
 
 def write(path, array):
@@ -32,7 +32,7 @@ def write(path, array):
 def report(damgan, tmp_path):
     """Two methods, three photos, a broken file."""
     for index, (name, photo) in enumerate(PHOTOS.items()):
-        hole = make_mask("irregular", 48, 64, mask_rng(0, index), ratio=RATIOS[name])
+        hole = make_mask("irregular", 48, 64, mask_rng(0, index), hole_share=SHARES[name])
         write(tmp_path / "truths" / f"{name}.png", photo)
         write(tmp_path / "masks" / f"{name}.png", hole)
         for method, flag in (("telea", cv2.INPAINT_TELEA), ("black", None)):
@@ -117,7 +117,7 @@ def test_in_a_browser(report, open_page):
     assert "4 of 4" in page.evaluate(f"{by_name}('place').textContent")
     assert "PSNR ∞" in caption()
 
-    # The filter keeps one range of hole ratios; a name is text, whatever it holds.
+    # The filter keeps one range of hole shares; a name is text, whatever it holds.
     choose("bin", "20-30 %")
     assert page.evaluate("document.querySelectorAll('.thumb').length") == 2
     names = {caption().split(", 20-30 %")[0]}

@@ -13,8 +13,8 @@ from skimage import data
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.evaluation.metrics import psnr, score, ssim
 from damgan_cli.evaluation.protocol import (
+    HOLE_SHARE_BINS,
     PAPER_TABLE_1,
-    RATIO_BINS,
     load_photo,
     load_photos,
     mask_sets,
@@ -110,7 +110,7 @@ def test_paper_is_center_and_freeform():
     assert [masked.name for masked in mask_sets("paper", 2)] == list(PAPER_TABLE_1) == ["center", "freeform"]
 
 
-def test_bins_have_their_ratios_and_follow_the_seed():
+def test_bins_have_their_hole_shares_and_follow_the_seed():
     sets = mask_sets("bins", 3, seed=4)
     assert [masked.name for masked in sets] == [
         "1-10 %",
@@ -120,7 +120,7 @@ def test_bins_have_their_ratios_and_follow_the_seed():
         "40-50 %",
         "50-60 %",
     ]
-    for masked, again, (low, high) in zip(sets, mask_sets("bins", 3, seed=4), RATIO_BINS, strict=True):
+    for masked, again, (low, high) in zip(sets, mask_sets("bins", 3, seed=4), HOLE_SHARE_BINS, strict=True):
         assert all(low <= hole.mean() <= high for hole in masked.holes)
         np.testing.assert_array_equal(masked.holes, again.holes)
     assert len({hole.tobytes() for masked in sets for hole in masked.holes}) == 18

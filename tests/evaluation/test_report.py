@@ -146,11 +146,11 @@ def test_a_perfect_method_ranks_first():
     assert [row.method for row in ranked([*rows_of(other=60.0), perfect])] == ["perfect", "other"]
 
 
-def test_rows_split_by_hole_ratio():
-    ratios = [0.0, 0.005, 0.01, 0.0101, 0.1, 0.101, 0.6, 0.61, 1.0]
-    scores = [{"psnr": 20.0 + i, "ssim": 0.5, "l1": 1.0, "hole_ratio": r} for i, r in enumerate(ratios)]
-    names = [f"{ratio}" for ratio in ratios]
-    parts = {row.masks: row.names for row in Row("ours", "", names, scores).by_ratio()}
+def test_rows_split_by_hole_share():
+    shares = [0.0, 0.005, 0.01, 0.0101, 0.1, 0.101, 0.6, 0.61, 1.0]
+    scores = [{"psnr": 20.0 + i, "ssim": 0.5, "l1": 1.0, "hole_ratio": r} for i, r in enumerate(shares)]
+    names = [f"{share}" for share in shares]
+    parts = {row.masks: row.names for row in Row("ours", "", names, scores).by_hole_share()}
     assert parts == {
         "0-1 %": ["0.0", "0.005", "0.01"],
         "1-10 %": ["0.0101", "0.1"],

@@ -1,4 +1,4 @@
-"""Mask generators: shapes, ratios, distributions, and the same bytes for the same seed."""
+"""Mask generators: shapes, shares, distributions, and the same bytes for the same seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RANDOM_KINDS = [kind for kind in MASK_KINDS if kind not in FIXED_KINDS]
 BINS = [(0.01, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 0.6)]
 
 
-def hole_ratio(mask):
+def hole_share(mask):
     return np.count_nonzero(mask) / mask.size
 
 
@@ -71,7 +71,7 @@ def test_same_seed_same_bytes_and_other_index_other_bytes(kind):
 def test_bytes_of_a_seed_are_the_same_on_every_machine(kind, digest):
     # Pinned: masks of published seeds must not change with the machine, NumPy, OpenCV or our own edits.
     pixels = b"".join(make_mask(kind, 96, 128, mask_rng(11, i)).tobytes() for i in range(20))
-    pixels += make_mask(kind, 200, 150, mask_rng(0, 0), ratio=(0.2, 0.3)).tobytes()
+    pixels += make_mask(kind, 200, 150, mask_rng(0, 0), hole_share=(0.2, 0.3)).tobytes()
     assert hashlib.sha256(pixels).hexdigest()[:16] == digest
 
 
@@ -81,12 +81,12 @@ def test_streams_of_seed_and_index_do_not_overlap():
 
 
 @pytest.mark.parametrize("kind", STROKE_KINDS)
-@pytest.mark.parametrize("ratio", [*BINS, (0.25, 0.25), (0.6, 0.9)])
-def test_ratio_is_met_and_spread_over_the_range(kind, ratio):
-    ratios = [hole_ratio(make_mask(kind, 64, 64, mask_rng(1, i), ratio=ratio)) for i in range(40)]
-    assert min(ratios) >= ratio[0]
-    assert max(ratios) <= ratio[1]
-    assert np.mean(ratios) == pytest.approx(sum(ratio) / 2, abs=0.15 * (ratio[1] - ratio[0]) + 1e-9)
+@pytest.mark.parametrize("wanted", [*BINS, (0.25, 0.25), (0.6, 0.9)])
+def test_hole_share_is_met_and_spread_over_the_range(kind, wanted):
+    shares = [hole_share(make_mask(kind, 64, 64, mask_rng(1, i), hole_share=wanted)) for i in range(40)]
+    assert min(shares) >= wanted[0]
+    assert max(shares) <= wanted[1]
+    assert np.mean(shares) == pytest.approx(sum(wanted) / 2, abs=0.15 * (wanted[1] - wanted[0]) + 1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,10 +98,10 @@ def test_ratio_is_met_and_spread_over_the_range(kind, ratio):
     span=st.floats(0, 0.2),
     seed=st.integers(0, 2**32),
 )
-def test_ratio_is_met_to_the_pixel_or_refused(kind, height, width, low, span, seed):
+def test_hole_share_is_met_to_the_pixel_or_refused(kind, height, width, low, span, seed):
     pixels = height * width
     try:
-        mask = make_mask(kind, height, width, mask_rng(seed, 0), ratio=(low, low + span))
+        mask = make_mask(kind, height, width, mask_rng(seed, 0), hole_share=(low, low + span))
     except MaskError:
         assert (2 * low + span) / 2 * pixels <= 0.5 + 1e-6  # only where it is less than a pixel
         return
@@ -116,20 +116,20 @@ def test_ratio_is_met_to_the_pixel_or_refused(kind, height, width, low, span, se
 @pytest.mark.parametrize("size", [(768, 1023), (101, 120)])
 def test_outpaint_goes_by_the_nearest_line(kind, size):
     height, width = size
-    mask = make_mask(kind, height, width, mask_rng(0, 0), ratio=(0.2, 0.2))
+    mask = make_mask(kind, height, width, mask_rng(0, 0), hole_share=(0.2, 0.2))
     line = 2 * (height + width) if kind == "outpaint-around" else max(size)
     assert abs(np.count_nonzero(mask) - 0.2 * height * width) <= line / 2 + 1
 
 
-def test_irregular_covers_the_six_bins_evenly_without_a_ratio():
-    ratios = [hole_ratio(make_mask("irregular", 64, 64, mask_rng(2, i))) for i in range(600)]
-    counts = np.histogram(ratios, [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])[0]
+def test_irregular_covers_the_six_bins_evenly_without_a_hole_share():
+    shares = [hole_share(make_mask("irregular", 64, 64, mask_rng(2, i))) for i in range(600)]
+    counts = np.histogram(shares, [0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])[0]
     assert counts.sum() == 600
     assert counts.min() > 60
 
 
 def test_irregular_leaves_the_border_free_in_half_of_the_masks():
-    masks = [make_mask("irregular", 100, 100, mask_rng(3, i), ratio=(0.2, 0.5)) for i in range(200)]
+    masks = [make_mask("irregular", 100, 100, mask_rng(3, i), hole_share=(0.2, 0.5)) for i in range(200)]
     assert 0.35 < np.mean([free_border(m) for m in masks]) < 0.65
     assert np.mean([touches_border(m) for m in masks]) > 0.35
 
@@ -138,18 +138,18 @@ def free_border(mask):
     return not (mask[:10].any() or mask[-10:].any() or mask[:, :10].any() or mask[:, -10:].any())
 
 
-@pytest.mark.parametrize("ratio", BINS)
-def test_the_two_halves_of_the_irregular_masks(ratio):
+@pytest.mark.parametrize("wanted", BINS)
+def test_the_two_halves_of_the_irregular_masks(wanted):
     for i in range(15):
-        inside = make_mask("irregular-inside", 100, 100, mask_rng(3, i), ratio=ratio)
-        border = make_mask("irregular-border", 100, 100, mask_rng(3, i), ratio=ratio)
+        inside = make_mask("irregular-inside", 100, 100, mask_rng(3, i), hole_share=wanted)
+        border = make_mask("irregular-border", 100, 100, mask_rng(3, i), hole_share=wanted)
         assert free_border(inside)
         assert touches_border(border)
-        assert ratio[0] <= hole_ratio(inside) <= ratio[1]
-        assert ratio[0] <= hole_ratio(border) <= ratio[1]
+        assert wanted[0] <= hole_share(inside) <= wanted[1]
+        assert wanted[0] <= hole_share(border) <= wanted[1]
 
 
-# The published generators at their native size, 1,500 masks each (percent per bin of hole ratio): DeepFillv2,
+# The published generators at their native size, 1,500 masks each (percent per bin of hole share): DeepFillv2,
 # LaMa's three evaluation sets before their rejection by area, MAT.
 PUBLISHED = {
     "freeform": (0.150, [0, 31, 43, 23, 3, 1, 0, 0]),
@@ -164,9 +164,9 @@ PUBLISHED = {
 @pytest.mark.parametrize("kind", PUBLISHED)
 def test_ratios_are_spread_as_in_the_published_generators_at_every_size(kind, size):
     mean, percent = PUBLISHED[kind]
-    ratios = np.array([hole_ratio(make_mask(kind, size, size, mask_rng(4, i))) for i in range(800)])
-    assert ratios.mean() == pytest.approx(mean, abs=0.02)
-    counts = np.histogram(ratios, [0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.001])[0] / 8
+    shares = np.array([hole_share(make_mask(kind, size, size, mask_rng(4, i))) for i in range(800)])
+    assert shares.mean() == pytest.approx(mean, abs=0.02)
+    counts = np.histogram(shares, [0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 1.001])[0] / 8
     np.testing.assert_allclose(counts, percent, atol=6)
 
 
@@ -184,7 +184,7 @@ def test_strokes_scale_with_the_image(kind):
     def widest(size):
         distances = [
             cv2.distanceTransform(
-                np.pad(make_mask(kind, size, size, mask_rng(6, i), ratio=(0.2, 0.3)), 1), cv2.DIST_C, 3
+                np.pad(make_mask(kind, size, size, mask_rng(6, i), hole_share=(0.2, 0.3)), 1), cv2.DIST_C, 3
             )
             for i in range(60)
         ]
@@ -199,14 +199,14 @@ def test_boxes_are_rectangles():
         # A union of at most four rectangles has at most four parts, each with a straight top edge.
         count, _ = cv2.connectedComponents(mask)
         assert 1 <= count - 1 <= 4
-        assert 0.01 <= hole_ratio(mask) <= 0.8
+        assert 0.01 <= hole_share(mask) <= 0.8
 
 
 def test_outpaint_is_a_strip_along_each_of_the_sides():
     sides = set()
     for i in range(40):
-        mask = make_mask("outpaint", 40, 60, mask_rng(9, i), ratio=(0.2, 0.4))
-        assert 0.2 <= hole_ratio(mask) <= 0.4
+        mask = make_mask("outpaint", 40, 60, mask_rng(9, i), hole_share=(0.2, 0.4))
+        assert 0.2 <= hole_share(mask) <= 0.4
         full = {
             "top": mask[0].all(),
             "bottom": mask[-1].all(),
@@ -222,15 +222,15 @@ def test_outpaint_is_a_strip_along_each_of_the_sides():
 
 @pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
 def test_outpaint_on_a_side_of_choice(side):
-    mask = make_mask(f"outpaint-{side}", 40, 60, mask_rng(9, 0), ratio=(0.2, 0.4))
+    mask = make_mask(f"outpaint-{side}", 40, 60, mask_rng(9, 0), hole_share=(0.2, 0.4))
     line = {"top": mask[0], "bottom": mask[-1], "left": mask[:, 0], "right": mask[:, -1]}
     assert {name for name, pixels in line.items() if pixels.all()} == {side}
 
 
 def test_outpaint_around_is_a_frame():
     for i in range(20):
-        mask = make_mask("outpaint-around", 40, 60, mask_rng(9, i), ratio=(0.3, 0.5))
-        assert 0.3 <= hole_ratio(mask) <= 0.5
+        mask = make_mask("outpaint-around", 40, 60, mask_rng(9, i), hole_share=(0.3, 0.5))
+        assert 0.3 <= hole_share(mask) <= 0.5
         rows, columns = np.nonzero(mask == 0)
         thick = rows.min()
         expected = np.full((40, 60), 255)
@@ -241,7 +241,7 @@ def test_outpaint_around_is_a_frame():
 
 def test_half_is_each_of_the_halves():
     masks = [make_mask("half", 40, 60, mask_rng(9, i)) for i in range(40)]
-    assert all(hole_ratio(mask) == 0.5 for mask in masks)
+    assert all(hole_share(mask) == 0.5 for mask in masks)
     assert len({mask.tobytes() for mask in masks}) == 4
 
 
@@ -254,7 +254,7 @@ def test_number_and_size_of_boxes():
         assert 30 <= tall <= 40
         assert 60 <= wide <= 80
         many = make_mask("box", 200, 200, mask_rng(8, i), boxes=Boxes((12, 12), (0.02, 0.02)))
-        assert 0.0004 * 6 <= hole_ratio(many) <= 0.0004 * 12  # a few may overlap
+        assert 0.0004 * 6 <= hole_share(many) <= 0.0004 * 12  # a few may overlap
 
 
 @pytest.mark.parametrize(
@@ -262,15 +262,15 @@ def test_number_and_size_of_boxes():
     [
         ({"kind": "blob"}, "no mask kind 'blob'"),
         ({"height": 0}, "8x0"),
-        ({"ratio": (0.3, 0.2)}, "0.3 to 0.2"),
-        ({"ratio": (-0.1, 0.2)}, "-0.1 to 0.2"),
-        ({"ratio": (0.5, 1.2)}, "0.5 to 1.2"),
-        ({"ratio": (float("nan"), 0.2)}, "impossible"),
-        ({"ratio": (0.001, 0.002)}, "less than one of 64 pixels"),
-        ({"kind": "center", "ratio": (0.1, 0.2)}, "fixed hole ratio"),
-        ({"kind": "half", "ratio": (0.1, 0.2)}, "fixed hole ratio"),
-        ({"kind": "outpaint-around", "ratio": (0.1, 0.2)}, "No frame around 8x8"),
-        ({"kind": "irregular-inside", "height": 100, "width": 100, "ratio": (0.7, 0.8)}, "free border"),
+        ({"hole_share": (0.3, 0.2)}, "0.3 to 0.2"),
+        ({"hole_share": (-0.1, 0.2)}, "-0.1 to 0.2"),
+        ({"hole_share": (0.5, 1.2)}, "0.5 to 1.2"),
+        ({"hole_share": (float("nan"), 0.2)}, "impossible"),
+        ({"hole_share": (0.001, 0.002)}, "less than one of 64 pixels"),
+        ({"kind": "center", "hole_share": (0.1, 0.2)}, "fixed hole share"),
+        ({"kind": "half", "hole_share": (0.1, 0.2)}, "fixed hole share"),
+        ({"kind": "outpaint-around", "hole_share": (0.1, 0.2)}, "No frame around 8x8"),
+        ({"kind": "irregular-inside", "height": 100, "width": 100, "hole_share": (0.7, 0.8)}, "free border"),
     ],
 )
 def test_what_cannot_be_made_is_refused(arguments, words):
@@ -279,7 +279,7 @@ def test_what_cannot_be_made_is_refused(arguments, words):
         make_mask(call.pop("kind"), call.pop("height"), call.pop("width"), mask_rng(0, 0), **call)
 
 
-def test_a_ratio_out_of_reach_is_an_error_after_bounded_effort():
+def test_a_hole_share_out_of_reach_is_an_error_after_bounded_effort():
     # The corners of a box mask are filled only by a box that is placed exactly there.
     with pytest.raises(MaskError, match="not reached"):
-        make_mask("box", 256, 256, mask_rng(0, 0), ratio=(1, 1))
+        make_mask("box", 256, 256, mask_rng(0, 0), hole_share=(1, 1))

@@ -119,12 +119,12 @@ def test_batches_depend_on_seed_and_step_alone():
     assert not torch.equal(first.tensors(3, CPU)[0], other.tensors(3, CPU)[0])
 
 
-def test_masks_keep_their_ratio_and_shares():
+def test_masks_keep_their_hole_share_and_proportions():
     config = TrainingConfig(
         size=32, batch_size=64, masks={"irregular": 3, "center": 1}, irregular_ratio=(0.4, 0.5)
     )
     _, masks = DeviceBatches([noise(32, 32)], config, 0, CPU, masks=16).tensors(0, CPU)
-    ratios = masks.mean((1, 2, 3))
-    centred = (ratios == 0.25).sum().item()
+    shares = masks.mean((1, 2, 3))
+    centred = (shares == 0.25).sum().item()
     assert 6 <= centred <= 28
-    assert ((ratios[ratios != 0.25] >= 0.4) & (ratios[ratios != 0.25] <= 0.5)).all()
+    assert ((shares[shares != 0.25] >= 0.4) & (shares[shares != 0.25] <= 0.5)).all()
