@@ -11,13 +11,13 @@ from damgan_cli.inpainting import exemplar
 from damgan_cli.inpainting.exemplar import Exemplar, enlarged, rescaled
 from damgan_cli.inpainting.windows import _reduced
 
-RATIO = 4
+SCALE = 4
 HOLE = (slice(128, 256), slice(128, 256))
 
 
 def window_of(photo):
-    h, w = (side // RATIO for side in photo.shape[:2])
-    blocks = photo.reshape(h, RATIO, w, RATIO, 3).astype(np.float32).mean((1, 3))
+    h, w = (side // SCALE for side in photo.shape[:2])
+    blocks = photo.reshape(h, SCALE, w, SCALE, 3).astype(np.float32).mean((1, 3))
     return blocks / np.float32(127.5) - 1
 
 
@@ -33,7 +33,7 @@ def scene(noise=20):
 
 def exemplar_of(photo, unknown, filled=None):
     filled = window_of(photo) if filled is None else filled
-    return Exemplar(filled, photo, unknown, RATIO, partial(_reduced, photo, unknown))
+    return Exemplar(filled, photo, unknown, SCALE, partial(_reduced, photo, unknown))
 
 
 @pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])
@@ -78,7 +78,7 @@ def test_a_stripe_is_continued_at_full_sharpness():
     unknown[HOLE] = True
     source = exemplar_of(photo, unknown)
     filled = 127.5 * (
-        enlarged(source.filled, RATIO, (slice(32, 64), slice(32, 64))) + source.detail(HOLE) + 1
+        enlarged(source.filled, SCALE, (slice(32, 64), slice(32, 64))) + source.detail(HOLE) + 1
     )
     middle = filled[40:-40, 40:-40, 0]
     assert middle.std() > 60  # of 80 in the photo
@@ -91,7 +91,7 @@ def test_where_nothing_is_known_there_is_no_detail():
     assert (exemplar_of(photo, everything).detail((slice(0, 384), slice(0, 384))) == 0).all()
 
 
-def test_photos_whose_sides_are_no_multiples_of_the_ratio():
+def test_photos_whose_sides_are_no_multiples_of_the_scale():
     photo, unknown = scene()
     source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], window_of(photo))
     assert source.detail(HOLE).shape == (128, 128, 3)
@@ -112,7 +112,7 @@ def test_enlarging_a_window_is_cutting_it_from_the_whole():
 
 
 def test_rescaling_keeps_places():
-    """A ramp stays the same ramp, whatever the ratio of the octaves (OpenCV's cubic bends it by .05 px)."""
+    """A ramp stays the same ramp, whatever the scales of the octaves (OpenCV's cubic bends it by .05 px)."""
     ramp = np.repeat((np.arange(50, dtype=np.float32) + 0.5)[:, None], 50, axis=1)[..., None].repeat(3, 2)
     for factor in (1 / 2, 3 / 5, 2 / 3):
         side = int(50 / factor)
