@@ -298,7 +298,7 @@ def _print(scored: Report, csv: Path | None, page: Path | None, *, as_json: bool
     unwritten = False
     try:
         if csv:
-            from damgan_cli.photos.atomic import write_atomically
+            from damgan_cli.runtime.atomic import write_atomically
 
             write_atomically(csv, csv_text(scored.rows).encode())
         if page and scored.lines:

@@ -183,8 +183,8 @@ def inpaint(
     """  # noqa: D301
     from damgan_cli.inpainting.jobs import ALPHA, mask_settings, plan_jobs
     from damgan_cli.inpainting.record import Record
-    from damgan_cli.photos.atomic import remove_strays
     from damgan_cli.photos.limits import MAX_PIXELS, limit_pixels
+    from damgan_cli.runtime.atomic import remove_strays
     from damgan_cli.runtime.distributed import World
 
     if invert_mask and mask == ALPHA:

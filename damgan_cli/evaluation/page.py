@@ -16,7 +16,7 @@ from PIL import Image
 
 from damgan_cli.evaluation.protocol import PRINTED
 from damgan_cli.evaluation.report import COLUMNS, HIGHER_IS_BETTER, csv_text, json_document, value_text
-from damgan_cli.photos.atomic import write_atomically
+from damgan_cli.runtime.atomic import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

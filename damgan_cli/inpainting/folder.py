@@ -19,12 +19,12 @@ import numpy as np
 from damgan_cli.errors import DamganError, MaskError
 from damgan_cli.masks.derive import dilated, resized
 from damgan_cli.masks.read import read_mask
-from damgan_cli.photos.atomic import write_atomically
 from damgan_cli.photos.color import rgb_of
 from damgan_cli.photos.fill import filled, transparent
 from damgan_cli.photos.limits import out_of_memory
 from damgan_cli.photos.read import read_file, read_photo
 from damgan_cli.photos.write import output_format, write_photo, write_png
+from damgan_cli.runtime.atomic import write_atomically
 from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:

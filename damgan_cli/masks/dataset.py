@@ -17,9 +17,9 @@ from damgan_cli.errors import DamganError
 from damgan_cli.masks.derive import hole_from
 from damgan_cli.masks.generate import Boxes, make_mask, mask_rng, touches_border
 from damgan_cli.masks.read import read_mask
-from damgan_cli.photos.atomic import write_atomically
 from damgan_cli.photos.limits import memory_for
 from damgan_cli.photos.write import write_png
+from damgan_cli.runtime.atomic import write_atomically
 from damgan_cli.runtime.processes import in_order
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.photos.atomic import write_atomically
 from damgan_cli.photos.color import convert_cmyk, eight_bit, image_of, pixels_of
 from damgan_cli.photos.exif import turn_upright
 from damgan_cli.photos.formats import EXTENSIONS, FORMATS
 from damgan_cli.photos.formats.common import DECODER_ERRORS, NotInstalled
 from damgan_cli.photos.limits import memory_for, out_of_memory
 from damgan_cli.photos.photo import display
+from damgan_cli.runtime.atomic import write_atomically
 from damgan_cli.runtime.paths import STREAM
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from damgan_cli.runtime.atomic import replacing
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -144,19 +146,14 @@ def _remembered(path: Path) -> dict[str, float] | None:
 def _remember(
     path: Path, about: dict[str, Any], found: dict[str, float], *, replace: bool
 ) -> dict[str, float]:
-    """Store figures, whole or not at all; returns those that count: another process may have been first."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    """Store figures; returns those that count: another process may have been first."""
+    text = json.dumps({**about, "seconds": found}, indent=1) + "\n"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({**about, "seconds": found}, indent=1) + "\n", encoding="utf-8")
-        if replace or _remembered(path) is None:  # what is there may be damaged
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)  # a rename would replace
+        replace = replace or (path.exists() and _remembered(path) is None)  # damaged
+        with replacing(path, sync=False, only_first=not replace) as file:
+            file.write(text.encode())
+    except FileExistsError:
+        return _remembered(path) or found
     except OSError:  # a read-only home, a full disk
-        return found
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    return _remembered(path) or found
+        pass
+    return found

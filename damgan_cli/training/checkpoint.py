@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.errors import TrainingError
-from damgan_cli.photos.atomic import replacing
+from damgan_cli.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -100,7 +100,7 @@ def train(
 
     from damgan_cli import __version__
     from damgan_cli.evaluation.features import load_lpips
-    from damgan_cli.photos.atomic import write_atomically
+    from damgan_cli.runtime.atomic import write_atomically
     from damgan_cli.runtime.device import choose_device
     from damgan_cli.training.checkpoint import load_checkpoint
     from damgan_cli.training.data import Batches, load_photos

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING
 
-from damgan_cli.photos.atomic import write_atomically
+from damgan_cli.runtime.atomic import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

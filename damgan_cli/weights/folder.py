@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import WeightsError
-from damgan_cli.photos.atomic import replacing, sync_folder
+from damgan_cli.runtime.atomic import replacing, sync_folder
 from damgan_cli.weights.format import (
     ARCHITECTURE,
     ARCHITECTURE_VERSION,

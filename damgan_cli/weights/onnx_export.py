@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from damgan_cli import __version__
 from damgan_cli.errors import WeightsError
 from damgan_cli.model import composite
 from damgan_cli.model.generator import SIZE_MULTIPLE
+from damgan_cli.runtime.atomic import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def reference(generator: Generator, image: NDArray[np.uint8], mask: NDArray[np.u
 def export_onnx(weights: Weights, path: Path) -> int:
     """Write ``weights`` as an ONNX file, float32, batch, height and width of any size.
 
-    The file is checked in onnxruntime against PyTorch before it gets its name; returns the largest difference
+    The graph is checked in onnxruntime against PyTorch before it is written; returns the largest difference
     in levels, at most `TOLERANCE`. Raises WeightsError: the extra ``onnx`` is not installed, the file cannot
     be written, or the check failed.
     """
@@ -90,24 +90,20 @@ def export_onnx(weights: Weights, path: Path) -> int:
             f"Exporting to ONNX needs {' and '.join(missing)}.",
             "Install them with pip install 'damgan[onnx]'.",
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    program = _convert(weights)
+    graph = _convert(weights).model_proto.SerializeToString()
+    difference = _check(weights.generator, graph)
+    if difference > TOLERANCE:
+        raise WeightsError(
+            f"The exported graph differs from PyTorch by {difference} levels: nothing was written.",
+            f"This is a fault of the exporter (torch {torch.__version__}); please report it.",
+        )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        program.save(str(temporary), external_data=False)
-        difference = _check(weights.generator, temporary)
-        if difference > TOLERANCE:
-            raise WeightsError(
-                f"The exported graph differs from PyTorch by {difference} levels: nothing was written.",
-                f"This is a fault of the exporter (torch {torch.__version__}); please report it.",
-            )
-        temporary.replace(path)
+        with replacing(path) as file:
+            file.write(graph)
     except OSError as problem:
         raise WeightsError(
             f"Cannot write {path}: {problem.strerror}.", "Choose another place with -o."
         ) from problem
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 
@@ -137,10 +133,10 @@ def _convert(weights: Weights) -> Any:
     return program
 
 
-def _check(generator: Generator, path: Path) -> int:
+def _check(generator: Generator, graph: bytes) -> int:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     largest = 0
     for batch, height, width in _CHECKED:

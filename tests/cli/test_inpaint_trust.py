@@ -111,7 +111,7 @@ def test_a_full_disk_fails_the_files_it_has_no_room_for(inpaint, tree, monkeypat
             raise OSError(28, "No space left on device")
         return fdopen(descriptor, *args)
 
-    monkeypatch.setattr("damgan_cli.photos.atomic.os.fdopen", full)
+    monkeypatch.setattr("damgan_cli.runtime.atomic.os.fdopen", full)
     result = inpaint(*FOLDERS, "--json")
     assert result.code == 1
     assert result.err.count("No space left on device). Free some space.") == 2

@@ -89,7 +89,7 @@ def test_scores_are_printed_though_they_cannot_be_saved(damgan, monkeypatch):
     def full(*_):
         raise ImageFileError("Cannot write scores.csv (No space left on device).", "Free some space.")
 
-    monkeypatch.setattr("damgan_cli.photos.atomic.write_atomically", full)
+    monkeypatch.setattr("damgan_cli.runtime.atomic.write_atomically", full)
     result = damgan("eval", "results", "truths", "--csv", "scores.csv", "--json", "--workers", 1)
     assert result.code == 1
     assert "Free some space" in result.err

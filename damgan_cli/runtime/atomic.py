@@ -56,10 +56,11 @@ def write_atomically(path: Path, data: bytes, *, sync: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, sync: bool = True, only_first: bool = False) -> Iterator[BinaryIO]:
     """A file to write to, which becomes ``path`` once all within this has gone well; see `write_atomically`.
 
-    Raises OSError.
+    With ``only_first`` what another process has put there meanwhile stays. Raises OSError; then that is
+    FileExistsError.
     """
     temporary, held = None, None
     try:
@@ -73,8 +74,11 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         if fcntl is None:
             os.close(held)
             held = None
-        temporary.replace(path)
-        temporary = None
+        if only_first:
+            os.link(temporary, path)
+        else:
+            temporary.replace(path)
+            temporary = None
         if sync:
             sync_folder(path.parent)
     finally:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.photos import atomic
-from damgan_cli.photos.atomic import remove_strays, write_atomically
+from damgan_cli.runtime import atomic
+from damgan_cli.runtime.atomic import remove_strays, write_atomically
 
 STRAY = f".damgan-{'0' * 32}.tmp"
 
