@@ -69,8 +69,12 @@ def _filled(
 ) -> NDArray[Any]:
     """``stored`` (h, w[, C]), a part of ``photo``, with ``fill`` (h, w, 3) where ``hole`` (h, w)."""
     fill = np.ascontiguousarray(fill)
+    pixels: NDArray[Any] = stored.copy()
     if photo.mode == "P":
-        return _filled_palette(photo, stored, fill, hole, opaque=opaque)
+        if not opaque:
+            hole = hole & (_opacity(photo)[pixels] > 0)  # what is wholly transparent stays so
+        pixels[hole] = _nearest_entries(photo, fill)[hole]
+        return pixels
     if photo.mode == "CMYK":
         colours = np.asarray(convert_cmyk(Image.fromarray(fill), "CMYK", photo.metadata.icc))
     elif photo.mode == "1":
@@ -80,7 +84,6 @@ def _filled(
     full = 65535 if stored.dtype == np.uint16 else 255
     if full == 65535:
         colours = colours.astype(np.uint16) * 257
-    pixels: NDArray[Any] = stored.copy()
     layers = pixels if pixels.ndim == 3 else pixels[..., None]
     # copyto: an index by a large hole takes 16 bytes a pixel
     np.copyto(layers[..., : colours.shape[2]], colours, where=hole[..., None])
@@ -89,29 +92,24 @@ def _filled(
     return pixels
 
 
-def _filled_palette(
-    photo: Photo,
-    stored: NDArray[Any],
-    fill: NDArray[np.uint8],
-    hole: NDArray[np.bool_],
-    *,
-    opaque: bool,
-) -> NDArray[Any]:
-    indices: NDArray[Any] = stored.copy()
+def _opacity(photo: Photo) -> NDArray[np.uint8]:
+    """(256,): alpha of each entry of the palette."""
     alpha = np.full(256, 255, np.uint8)
     own = np.frombuffer(photo.opacity, np.uint8)[:256]
     alpha[: len(own)] = own
-    if not opaque:
-        hole = hole & (alpha[indices] > 0)  # what is wholly transparent stays so
+    return alpha
+
+
+def _nearest_entries(photo: Photo, fill: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """``fill`` (h, w, 3) as indices (h, w) of the palette's opaque colours, dithered."""
     palette = np.frombuffer(photo.palette, np.uint8).reshape(-1, 3)
-    solid = np.flatnonzero(alpha[: len(palette)] == 255)
+    solid = np.flatnonzero(_opacity(photo)[: len(palette)] == 255)
     solid = solid if len(solid) else np.arange(len(palette))
     usable = np.resize(solid, 256)  # repeats: Pillow would else fill up with black of its own
     target = Image.new("P", (1, 1))
     target.putpalette(palette[usable].tobytes())
     nearest = np.asarray(Image.fromarray(fill).quantize(palette=target, dither=Image.Dither.FLOYDSTEINBERG))
-    indices[hole] = usable[nearest[hole]]
-    return indices
+    return np.asarray(usable[nearest])
 
 
 def transparent(photo: Photo) -> NDArray[np.bool_]:

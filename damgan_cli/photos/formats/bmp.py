@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 def _read(data: bytes) -> Photo:
     with open_image(BytesIO(data), "BMP") as image:
-        image.load()
         return photo_of(image, "BMP")
 
 

@@ -115,9 +115,11 @@ def orientation_of(tags: Image.Exif) -> int:
 
 
 def photo_of(image: Image.Image, form: str, **more: Any) -> Photo:
-    """A loaded Pillow image of up to 8 bits as a photo; ``more`` is what only its format tells."""
-    known = {"orientation": orientation_of(tags_of(image)), "metadata": metadata_of(image.info), **more}
-    return Photo(**pixels_of(image), format=form, **known)
+    """Decode an opened Pillow image of up to 8 bits; ``more`` is what only its format tells."""
+    known: dict[str, Any] = {"pages": getattr(image, "n_frames", 1)}
+    image.load()  # before the tags, as EXIF may lie behind the pixels
+    known |= {"orientation": orientation_of(tags_of(image)), "metadata": metadata_of(image.info)}
+    return Photo(**pixels_of(image), format=form, **known | more)
 
 
 def metadata_of(

@@ -8,18 +8,8 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
+from damgan_cli.photos.formats import common
 from damgan_cli.photos.formats.avif import brands
-from damgan_cli.photos.formats.common import (
-    QUALITY,
-    Format,
-    NotInstalled,
-    NotKept,
-    open_image,
-    options_of,
-    photo_of,
-    save,
-    size_by,
-)
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -46,49 +36,49 @@ def _probe(header: bytes) -> bool:
 
 def _size(source: BinaryIO) -> tuple[int, int]:
     _check_readable()
-    return size_by("HEIF")(source)
+    return common.size_by("HEIF")(source)
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
     _check_readable()
-    return open_image(BytesIO(data), "HEIF")
+    return common.open_image(BytesIO(data), "HEIF")
 
 
 def _read(data: bytes) -> Photo:
     with _open(data) as image:
         bits = image.info.get("bit_depth", 8)
         if bits > 8:
-            raise NotKept(f"{bits} bits per channel")
-        pages = getattr(image, "n_frames", 1)
-        image.load()
+            raise common.NotKept(f"{bits} bits per channel")
         coding = {key: image.info[key] for key in _CODING if image.info.get(key)}
-        return photo_of(image, "HEIC", pages=pages, lossless=False, coding=coding)
+        return common.photo_of(image, "HEIC", lossless=False, coding=coding)
 
 
 def _write(photo: Photo, quality: int | None) -> bytes:
     coding = photo.coding if photo.format == "HEIC" else {}
     # few decoders take other than the 4:2:0 of cameras: the source's own is kept
-    options = {"quality": quality or QUALITY, "chroma": 420} | coding
+    options = {"quality": quality or common.QUALITY, "chroma": 420} | coding
     # x265's slower presets take 8 times as long for the same size and error at this quality
-    return save(photo, "HEIF", **options_of(photo.metadata), **options, enc_params={"preset": "ultrafast"})
+    return common.save(
+        photo, "HEIF", **common.options_of(photo.metadata), **options, enc_params={"preset": "ultrafast"}
+    )
 
 
 def _check_readable() -> None:
     if not plugin():
-        raise NotInstalled(
+        raise common.NotInstalled(
             "is a HEIC photo, for which a plugin is needed", "Install it: pip install 'damgan[heif]'."
         )
 
 
 def _check_writable() -> None:
     if plugin() != "pillow_heif":
-        raise NotInstalled(
+        raise common.NotInstalled(
             "HEIC is not written by what is installed here",
             "Install what is missing: pip install 'damgan[heif]'. Or write another format: -o photo.png.",
         )
 
 
-FORMAT = Format(
+FORMAT = common.Format(
     name="HEIC",
     extensions=(".heic", ".heif", ".hif"),
     modes=frozenset({"L", "RGB", "RGBA"}),

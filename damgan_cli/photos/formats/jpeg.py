@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL.JpegImagePlugin import get_sampling
 
 from damgan_cli.photos.exif import patch_photoshop
-from damgan_cli.photos.formats.common import (
-    QUALITY,
-    Format,
-    metadata_of,
-    open_image,
-    options_of,
-    photo_of,
-    save,
-    size_by,
-)
+from damgan_cli.photos.formats import common
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,12 +19,13 @@ if TYPE_CHECKING:
 
 def _read(data: bytes) -> Photo:
     """The first picture: what may follow it are previews or a second view (MPO)."""
-    with open_image(BytesIO(data), "JPEG") as image:
+    with common.open_image(BytesIO(data), "JPEG") as image:
         image.load()
         segments = [body for name, body in image.applist if name == "APP13"]
         own = tuple((b"\xff\xed", patch_photoshop(body)) for body in segments)
-        return photo_of(
-            image, "JPEG", metadata=metadata_of(image.info, own=own), coding=_coding(image), lossless=False
+        metadata = common.metadata_of(image.info, own=own)
+        return common.photo_of(
+            image, "JPEG", pages=1, metadata=metadata, coding=_coding(image), lossless=False
         )
 
 
@@ -63,7 +55,7 @@ def _write(photo: Photo, quality: int | None) -> bytes:
     high quality. Without a JPEG source at `QUALITY` without subsampling.
     """
     is_own = photo.format == "JPEG"
-    options = options_of(photo.metadata)
+    options = common.options_of(photo.metadata)
     segments = list(photo.metadata.own) if is_own else []
     if xmp := options.pop("xmp", None):  # only Pillow 11 writes it by itself
         segments.append((b"\xff\xe1", b"http://ns.adobe.com/xap/1.0/\0" + xmp))
@@ -71,16 +63,16 @@ def _write(photo: Photo, quality: int | None) -> bytes:
     if quality is None and is_own and photo.coding:
         options |= photo.coding
     else:
-        options |= {"quality": quality or QUALITY, "subsampling": 0}
-    return save(photo, "JPEG", **options)
+        options |= {"quality": quality or common.QUALITY, "subsampling": 0}
+    return common.save(photo, "JPEG", **options)
 
 
-FORMAT = Format(
+FORMAT = common.Format(
     name="JPEG",
     extensions=(".jpg", ".jpeg", ".jfif"),
     modes=frozenset({"L", "RGB", "CMYK"}),
     probe=lambda header: header.startswith(b"\xff\xd8\xff"),
-    size=size_by("JPEG"),
+    size=common.size_by("JPEG"),
     read=_read,
     write=_write,
 )

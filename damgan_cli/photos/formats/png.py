@@ -55,17 +55,16 @@ def _size(source: BinaryIO) -> tuple[int, int]:
 
 def _read(data: bytes) -> Photo:
     with open_image(BytesIO(data), "PNG") as image:
-        pages = getattr(image, "n_frames", 1)
         if data[24] == 16:  # bits: after the signature 8, chunk head 8, width 4, height 4
-            return _read_deep(data, image, pages)
-        image.load()  # first, as EXIF may lie behind the pixels
+            return _read_deep(data, image)
+        image.load()  # before its texts are read, as some may lie behind the pixels
         if image.mode in {"1", "L"} and "transparency" in image.info:
             image.info["transparency"] = _transparent_gray(data)
         own = tuple(_metadata(data))
-        return photo_of(image, "PNG", pages=pages, metadata=metadata_of(image.info, own=own))
+        return photo_of(image, "PNG", metadata=metadata_of(image.info, own=own))
 
 
-def _read_deep(data: bytes, image: ImageFile.ImageFile, pages: int) -> Photo:
+def _read_deep(data: bytes, image: ImageFile.ImageFile) -> Photo:
     _check_whole(data)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.shape[1::-1] != image.size:
@@ -88,7 +87,7 @@ def _read_deep(data: bytes, image: ImageFile.ImageFile, pages: int) -> Photo:
         orientation=orientation_of(tags),
         metadata=metadata_of(info, own=tuple(_metadata(data))),
         format="PNG",
-        pages=pages,
+        pages=getattr(image, "n_frames", 1),
     )
 
 
