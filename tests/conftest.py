@@ -49,12 +49,19 @@ def damgan(monkeypatch, capfd):
     return run
 
 
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    from tests.inpainting.tiny import save_tiny_weights
+
+    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
+
+
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
     """A Hugging Face Hub on loopback that this process's huggingface_hub talks to, with an empty cache."""
-    from tests.weights import hub_server
+    from tests.weights import hub_client, hub_server
 
     server = hub_server.FakeHub()
-    hub_server.use(server, monkeypatch, tmp_path / "hf-home")
+    hub_client.use(server, monkeypatch, tmp_path / "hf-home")
     yield server
     server.stop()

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.inpaint_files import HOLE, save
-from tests.inpainting.tiny import save_tiny_weights
+from tests.cli.inpaint_files import HOLE
+from tests.files import save
 from tests.photos.photo_kinds import noise
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory):
-    return save_tiny_weights(tmp_path_factory.mktemp("weights") / "tiny")
 
 
 @pytest.fixture

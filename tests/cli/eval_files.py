@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from PIL import Image
 from skimage import data
 
 CAT = cv2.resize(data.chelsea(), (128, 128), interpolation=cv2.INTER_AREA)
@@ -12,12 +11,6 @@ COFFEE = cv2.resize(data.coffee(), (128, 128), interpolation=cv2.INTER_AREA)
 HOLE = np.zeros((128, 128), bool)
 HOLE[20:60, 30:100] = True
 SHARE = HOLE.mean()
-
-
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
 
 
 def spoiled(photo):

@@ -15,16 +15,17 @@ from PIL import Image
 from skimage import data
 
 from damgan_cli.evaluation.metrics import definitions, score
-from tests.cli.eval_files import CAT, COFFEE, HOLE, SHARE, spoiled, write
+from tests.cli.eval_files import CAT, COFFEE, HOLE, SHARE, spoiled
+from tests.files import save
 
 
 @pytest.fixture
 def folders(tmp_path):
     """Results, truths and masks of two photos, extensions mixed, one in a subfolder."""
     for name, photo in (("a", CAT), ("sub/b", COFFEE)):
-        write(tmp_path / "results" / f"{name}.png", spoiled(photo))
-        write(tmp_path / "truths" / f"{name}.bmp", photo)
-        write(tmp_path / "masks" / f"{name}.png", HOLE)
+        save(tmp_path / "results" / f"{name}.png", spoiled(photo))
+        save(tmp_path / "truths" / f"{name}.bmp", photo)
+        save(tmp_path / "masks" / f"{name}.png", HOLE)
     return tmp_path
 
 
@@ -90,7 +91,7 @@ def test_two_files_and_one_mask(damgan, folders):
 
 
 def test_one_mask_for_a_folder_and_inverted(damgan, folders):
-    inverted = write(folders / "inverted.png", ~HOLE)
+    inverted = save(folders / "inverted.png", ~HOLE)
     ran = damgan(
         "eval", folders / "results", folders / "truths", "--mask", inverted, "--invert-mask", "--json"
     )
@@ -99,7 +100,7 @@ def test_one_mask_for_a_folder_and_inverted(damgan, folders):
 
 
 def test_identical_pairs_are_counted_apart(damgan, folders):
-    write(folders / "results" / "a.png", CAT)
+    save(folders / "results" / "a.png", CAT)
     ran = damgan("eval", folders / "results", folders / "truths", "--json")
     (only,) = json.loads(ran.out)["rows"]
     assert only["identical"] == 1
@@ -109,7 +110,7 @@ def test_identical_pairs_are_counted_apart(damgan, folders):
 
 
 def test_csv(damgan, folders):
-    write(folders / "results" / "a.png", CAT)
+    save(folders / "results" / "a.png", CAT)
     out = folders / "new" / "scores.csv"
     assert damgan("eval", folders / "results", folders / "truths", "--csv", out).code == 0
     with out.open(newline="") as file:
@@ -120,9 +121,9 @@ def test_csv(damgan, folders):
 
 
 def test_a_file_that_fails_is_reported_and_the_rest_go_on(damgan, folders):
-    write(folders / "results" / "a.png", CAT[:, :100])
+    save(folders / "results" / "a.png", CAT[:, :100])
     (folders / "results" / "c.png").write_bytes(b"broken")
-    write(folders / "truths" / "c.png", CAT)
+    save(folders / "truths" / "c.png", CAT)
     ran = damgan("eval", folders / "results", folders / "truths", "--json")
     assert ran.code == 1
     document = json.loads(ran.out)
@@ -134,7 +135,7 @@ def test_a_file_that_fails_is_reported_and_the_rest_go_on(damgan, folders):
 
 def test_all_failed(damgan, folders):
     for name in ("a.png", "sub/b.png"):
-        write(folders / "results" / name, CAT[:5])
+        save(folders / "results" / name, CAT[:5])
     ran = damgan("eval", folders / "results", folders / "truths")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.count("error:") == 2
@@ -142,7 +143,7 @@ def test_all_failed(damgan, folders):
 
 def test_gray_jpeg_masks_warn_once_each(damgan, folders):
     smooth = cv2.GaussianBlur(HOLE.astype(np.uint8) * 255, (0, 0), 2)
-    write(folders / "smooth.png", smooth)
+    save(folders / "smooth.png", smooth)
     ran = damgan("eval", folders / "results", folders / "truths", "--mask", folders / "smooth.png")
     assert ran.code == 0
     assert ran.err.count("warning:") == 1
@@ -216,7 +217,7 @@ def test_scoring_files_needs_no_torch(folders):
 
 def test_several_results_are_ranked_and_compared(damgan, folders):
     for name, photo in (("a", CAT), ("sub/b", COFFEE)):
-        write(folders / "better" / f"{name}.png", np.where(HOLE[..., None], photo // 2 * 2, photo))
+        save(folders / "better" / f"{name}.png", np.where(HOLE[..., None], photo // 2 * 2, photo))
     run = ("eval", folders / "results", folders / "better", folders / "truths", "--mask", folders / "masks")
     document = json.loads(damgan(*run, "--json").out)
     assert [one["method"] for one in document["rows"]] == ["results", "better"]
@@ -234,15 +235,15 @@ def test_several_results_are_ranked_and_compared(damgan, folders):
 def test_folders_of_the_same_name_are_told_apart(damgan, folders):
     (folders / "other").mkdir()
     (folders / "results").rename(folders / "other" / "results")
-    write(folders / "results" / "a.png", CAT)
-    write(folders / "results" / "sub" / "b.png", COFFEE)
+    save(folders / "results" / "a.png", CAT)
+    save(folders / "results" / "sub" / "b.png", COFFEE)
     ran = damgan("eval", folders / "other" / "results", folders / "results", folders / "truths", "--json")
     ranking = json.loads(ran.out)["ranking"]
     assert ranking == [str(folders / "results"), str(folders / "other" / "results")]
 
 
 def test_a_table_by_hole_share(damgan, folders):
-    write(folders / "masks" / "sub" / "b.png", np.pad(HOLE[25:75, 25:75], 39))
+    save(folders / "masks" / "sub" / "b.png", np.pad(HOLE[25:75, 25:75], 39))
     run = ("eval", folders / "results", folders / "truths", "--mask", folders / "masks")
     parts = json.loads(damgan(*run, "--json").out)["rows"][0]["by_ratio"]
     assert [(part["masks"], part["count"]) for part in parts] == [("1-10 %", 1), ("10-20 %", 1)]
@@ -262,8 +263,8 @@ def test_other_definitions_of_ssim(damgan, folders):
 
 def test_ms_ssim(damgan, folders):
     large = cv2.resize(data.chelsea(), (200, 180))
-    write(folders / "r.png", 255 - large)
-    write(folders / "t.png", large)
+    save(folders / "r.png", 255 - large)
+    save(folders / "t.png", large)
     ran = damgan("eval", folders / "r.png", folders / "t.png", "--metrics", "ms-ssim", "--json")
     expected = score(255 - large, large, multi_scale=True)
     assert json.loads(ran.out)["rows"][0]["mean"] == pytest.approx(expected)
@@ -272,20 +273,20 @@ def test_ms_ssim(damgan, folders):
 def test_what_was_saved_in_another_form_is_refused(damgan, folders):
     gray = cv2.cvtColor(CAT, cv2.COLOR_RGB2GRAY)
     deep = CAT[..., ::-1].astype(np.uint16) * 257
-    write(folders / "results" / "a.png", gray)
+    save(folders / "results" / "a.png", gray)
     cv2.imwrite(str(folders / "results" / "sub" / "b.png"), deep)
     ran = damgan("eval", folders / "results", folders / "truths")
     assert (ran.code, ran.out) == (1, "")
     assert "a: The result is 8-bit gray but the truth is 8-bit RGB." in ran.err
     assert "sub/b: The result is 16-bit RGB but the truth is 8-bit RGB." in ran.err
-    write(folders / "truths" / "a.bmp", gray)
+    save(folders / "truths" / "a.bmp", gray)
     both_gray = damgan("eval", folders / "results/a.png", folders / "truths/a.bmp")
     assert (both_gray.code, "1 identical" in both_gray.out) == (0, True)
 
 
 def test_float_images_which_may_hold_nan_are_refused(damgan, folders):
     Image.fromarray(np.full((128, 128), np.nan, np.float32)).save(folders / "results" / "nan.tiff")
-    write(folders / "truths" / "nan.png", CAT)
+    save(folders / "truths" / "nan.png", CAT)
     ran = damgan("eval", folders / "results", folders / "truths", "--json")
     assert ran.code == 1
     document = json.loads(ran.out)
@@ -296,8 +297,8 @@ def test_float_images_which_may_hold_nan_are_refused(damgan, folders):
 def test_scores_do_not_depend_on_the_number_of_processes(damgan, folders):
     run = ("eval", folders / "results", folders / "truths", "--mask", folders / "masks", "--json")
     (folders / "results" / "broken.png").write_bytes(b"broken")
-    write(folders / "truths" / "broken.png", CAT)
-    write(folders / "masks" / "broken.png", HOLE)
+    save(folders / "truths" / "broken.png", CAT)
+    save(folders / "masks" / "broken.png", HOLE)
     one, two = (damgan(*run, "--workers", workers) for workers in (1, 2))
     assert one == two
     assert one.code == 1

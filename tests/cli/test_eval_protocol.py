@@ -14,30 +14,15 @@ from skimage import data
 
 from damgan_cli.evaluation.protocol import PRINTED, mask_sets, navier_stokes, run_protocol, telea
 from damgan_cli.masks.generate import make_mask, mask_rng
-from tests.cli.eval_files import CAT, COFFEE, HOLE, write
-
-
-@pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory):
-    """A weights folder of a small, untrained generator."""
-    import torch
-
-    from damgan_cli.model import Generator, GeneratorConfig
-    from damgan_cli.weights.folder import save_weights
-
-    torch.set_num_threads(1)  # threads of so small a network mostly wait for each other
-    torch.manual_seed(0)
-    config = GeneratorConfig((8, 8, 8), (2,), (8, 8, 8, 8), (1,))
-    folder = tmp_path_factory.mktemp("weights") / "tiny"
-    save_weights(folder, Generator(config), {}, "untrained")
-    return folder
+from tests.cli.eval_files import CAT, COFFEE, HOLE
+from tests.files import save
 
 
 @pytest.fixture
 def photos(tmp_path):
-    write(tmp_path / "photos" / "a.png", CAT)
-    write(tmp_path / "photos" / "b.png", COFFEE)
-    write(tmp_path / "photos" / "large.png", data.chelsea())
+    save(tmp_path / "photos" / "a.png", CAT)
+    save(tmp_path / "photos" / "b.png", COFFEE)
+    save(tmp_path / "photos" / "large.png", data.chelsea())
     return tmp_path / "photos"
 
 
@@ -129,8 +114,8 @@ def test_bins_follow_the_seed_and_report_their_mean(damgan, photos, tiny_weights
 
 
 def test_bins_with_given_masks(damgan, photos, tiny_weights, tmp_path):
-    write(tmp_path / "masks" / "0" / "m.png", HOLE)
-    write(tmp_path / "masks" / "1" / "m.png", np.kron(HOLE, np.ones((4, 4), bool)))
+    save(tmp_path / "masks" / "0" / "m.png", HOLE)
+    save(tmp_path / "masks" / "1" / "m.png", np.kron(HOLE, np.ones((4, 4), bool)))
     run = (
         "eval",
         "--images",
@@ -152,7 +137,7 @@ def test_bins_with_given_masks(damgan, photos, tiny_weights, tmp_path):
 
 def test_the_papers_table_and_bins_in_one_command(damgan, photos, tiny_weights, tmp_path):
     for name in "01":
-        write(tmp_path / "masks" / name / "m.png", HOLE)
+        save(tmp_path / "masks" / name / "m.png", HOLE)
     run = ("eval", "--images", photos, "--weights", tiny_weights, "--mask", tmp_path / "masks", "--limit", 1)
     document = json.loads(damgan(*run, "--json").out)
     assert [row["masks"] for row in document["rows"][::3]] == ["center", "freeform", "0", "1"]

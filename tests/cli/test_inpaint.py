@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from damgan_cli.inpainting.inpainter import Inpainter
-from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error
+from tests.files import pixels, save
 from tests.photos.photo_kinds import HEIGHT, LOSSLESS, WIDTH, mode_of, noise, stored_pixels
 
 

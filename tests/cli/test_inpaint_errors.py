@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.cli.inpaint_files import HOLE, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, one_error
+from tests.files import pixels, save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 

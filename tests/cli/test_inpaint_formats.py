@@ -16,7 +16,8 @@ from PIL.JpegImagePlugin import get_sampling
 
 from damgan_cli.photos.formats import EXTENSIONS
 from damgan_cli.photos.read import read_rgb
-from tests.cli.inpaint_files import HOLE, files, one_error, save
+from tests.cli.inpaint_files import HOLE, files, one_error
+from tests.files import save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 from tests.photos.photo_variants import VARIANTS, smooth
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from damgan_cli.inpainting import folder
-from tests.cli.inpaint_files import HOLE, files, save
+from tests.cli.inpaint_files import HOLE, files, stop_after_one
+from tests.files import save
 from tests.photos.photo_kinds import noise
 
 
@@ -55,15 +56,7 @@ def test_several_processes_do_one_run(inpaint, tree, tiny_weights, tmp_path):
 
 # ------------------------------------------------------------------------------------------ interruption
 def test_interruption_keeps_what_is_done(inpaint, tree, monkeypatch):
-    fill_photos = folder.fill_photos
-
-    def interrupted(jobs, inpainter, options):
-        results = fill_photos(jobs, inpainter, options)
-        yield next(results)
-        results.close()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(folder, "fill_photos", interrupted)
+    stop_after_one(monkeypatch)
     result = inpaint("photos", "--mask", "masks", "-o", "out", "--batch-size", 1, "--json")
     assert result.code == 130
     assert "interrupted: 1 filled" in result.err

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from damgan_cli.errors import ImageFileError
-from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.record import RECORD, Record
-from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error, stop_after_one
+from tests.files import pixels, save
 from tests.photos.photo_kinds import noise
 
 FOLDERS = ("photos", "--mask", "masks", "-o", "out")
@@ -76,16 +76,8 @@ def test_outputs_of_before_there_were_records_are_skipped(inpaint, tree):
 
 
 def test_an_overwriting_run_that_was_stopped_leaves_no_doubt(inpaint, tree, monkeypatch):
-    fill_photos = folder.fill_photos
-
-    def interrupted(jobs, inpainter, options):
-        results = fill_photos(jobs, inpainter, options)
-        yield next(results)
-        results.close()
-        raise KeyboardInterrupt
-
     assert inpaint(*FOLDERS).code == 0
-    monkeypatch.setattr(folder, "fill_photos", interrupted)
+    stop_after_one(monkeypatch)
     assert inpaint(*FOLDERS, "--dilate", 6, "--overwrite", "--batch-size", 1).code == 130
     monkeypatch.undo()
     os.chdir(tree)

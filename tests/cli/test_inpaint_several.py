@@ -15,7 +15,8 @@ from PIL import Image
 
 import damgan_cli
 from damgan_cli.masks.derive import resized
-from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error
+from tests.files import pixels, save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 posix = pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")

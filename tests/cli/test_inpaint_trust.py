@@ -17,7 +17,8 @@ import pytest
 from damgan_cli.cli import inpaint as command
 from damgan_cli.inpainting import folder, targets
 from damgan_cli.photos import read
-from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error
+from tests.files import pixels, save
 from tests.photos.photo_kinds import decompression_bomb, huge_row, noise
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="fork, and names and links as Linux has them")

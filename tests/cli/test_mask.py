@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import re
 import subprocess
 import sys
 
@@ -15,28 +13,14 @@ from PIL import Image
 
 from damgan_cli.masks.derive import SOURCE_KINDS
 from damgan_cli.masks.generate import MASK_KINDS, make_mask, mask_rng
-
-
-def read(path):
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-def manifest(folder):
-    with (folder / "manifest.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+from tests.cli.mask_files import manifest, tree
+from tests.files import pixels
 
 
 def photo(path, width, height, **save):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (width, height), (90, 120, 30)).save(path, **save)
     return path
-
-
-def tree(folder):
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
 
 
 def test_makes_masks_of_the_size_and_hole_share_asked_for(damgan, tmp_path):
@@ -48,7 +32,7 @@ def test_makes_masks_of_the_size_and_hole_share_asked_for(damgan, tmp_path):
     assert "3 masks" in ran.err
     assert sorted(tree(out)) == ["00000.png", "00001.png", "00002.png", "manifest.csv"]
     for index, row in enumerate(manifest(out)):
-        mask = read(out / row["file"])
+        mask = pixels(out / row["file"])
         expected = make_mask("irregular", 40, 60, mask_rng(5, index), hole_share=(0.2, 0.3))
         np.testing.assert_array_equal(mask, expected)
         assert (row["kind"], row["seed"], row["index"]) == ("irregular", "5", str(index))
@@ -80,7 +64,7 @@ def test_one_file(damgan, tmp_path):
     ran = damgan("mask", "center", "-o", tmp_path / "center.png", "--size", 128, "-q")
     assert (ran.code, ran.out, ran.err.strip()) == (0, "", "")
     assert list(tree(tmp_path)) == ["center.png"]
-    mask = read(tmp_path / "center.png")
+    mask = pixels(tmp_path / "center.png")
     assert mask.dtype == np.uint8
     assert mask.sum() == 64 * 64 * 255
 
@@ -93,8 +77,8 @@ def test_json(damgan, tmp_path):
     for row, line in zip(document["masks"], manifest(tmp_path / "m"), strict=True):
         assert float(line.pop("ratio")) == row.pop("ratio")
         assert line == {key: "" if value is None else str(value).lower() for key, value in row.items()}
-        pixels = read(tmp_path / "m" / row["file"])
-        assert row["sha256"] == hashlib.sha256(pixels.tobytes()).hexdigest()
+        mask = pixels(tmp_path / "m" / row["file"])
+        assert row["sha256"] == hashlib.sha256(mask.tobytes()).hexdigest()
         assert row["version"] == 1
 
 
@@ -116,180 +100,15 @@ def test_preview_is_a_contact_sheet(damgan, tmp_path):
     sheet = tmp_path / "sheet.png"
     run = ("mask", "center", "box", "--size", "64x32", "-n", 6, "-o", tmp_path / "m")
     assert damgan(*run, "--preview", sheet).code == 0
-    pixels = read(sheet)
-    assert pixels.shape[0] >= 2 * 80
-    assert pixels.shape[1] >= 3 * 160
-    assert (pixels[8 + 20 : 8 + 60, 8 + 40 : 8 + 120] == 255).all()  # the centre mask, scaled to 160x80
-    assert (pixels[8 : 8 + 19, 8 : 8 + 160] == 0).all()
+    shown = pixels(sheet)
+    assert shown.shape[0] >= 2 * 80
+    assert shown.shape[1] >= 3 * 160
+    assert (shown[8 + 20 : 8 + 60, 8 + 40 : 8 + 120] == 255).all()  # the centre mask, scaled to 160x80
+    assert (shown[8 : 8 + 19, 8 : 8 + 160] == 0).all()
     again = damgan(*run, "--preview", sheet)
     assert (again.code, "sheet.png" in again.err) == (2, True)
     inside = damgan(*run, "--preview", tmp_path / "m" / "sheet.png", "--overwrite")
     assert (inside.code, "count as one of the masks" in inside.err) == (2, True)
-
-
-# ------------------------------------------------------------------------------------------ from files
-SPOT = np.zeros((30, 40), bool)
-SPOT[10:15, 20:30] = True
-
-
-def flat(text):
-    """Without the line breaks of a terminal."""
-    return " ".join(text.split())
-
-
-def picture(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
-
-
-@pytest.fixture
-def painted():
-    """A photo with a red spot."""
-    photo = np.random.default_rng(0).integers(0, 200, (30, 40, 3), np.uint8)
-    photo[SPOT] = (255, 0, 0)
-    return photo
-
-
-def test_from_color(damgan, tmp_path, painted):
-    painted[12, 22] = (250, 5, 0)
-    photo = picture(tmp_path / "photo.png", painted)
-    assert damgan("mask", "from-color", photo, "--color", "red", "-o", tmp_path / "exact.png").code == 0
-    run = ("mask", "from-color", photo, "--color", "#ff0000", "--tolerance", 5)
-    assert damgan(*run, "-o", tmp_path / "near.png").code == 0
-    np.testing.assert_array_equal(read(tmp_path / "near.png") > 0, SPOT)
-    assert (read(tmp_path / "exact.png") > 0).sum() == SPOT.sum() - 1
-
-
-def test_from_alpha_of_a_paint_layer_marks_the_paint_and_says_so(damgan, tmp_path):
-    for name, pixels in {
-        "red": np.dstack([np.full((*SPOT.shape, 3), (255, 0, 0), np.uint8), SPOT * np.uint8(255)]),
-        "cutout": np.dstack(
-            [np.random.default_rng(0).integers(0, 256, (*SPOT.shape, 3), np.uint8), SPOT * np.uint8(255)]
-        ),
-    }.items():
-        layer = picture(tmp_path / f"{name}.png", pixels)
-        ran = damgan("mask", "from-alpha", layer, "-o", tmp_path / "mask.png", "--overwrite")
-        assert ran.code == 0
-        inverse = damgan(
-            "mask", "from-alpha", layer, "-o", tmp_path / "inverse.png", "--overwrite", "--invert-mask"
-        )
-        assert inverse.code == 0
-        assert ("is a paint layer" in " ".join(ran.err.split())) == (name == "red")
-        marked = SPOT if name == "red" else ~SPOT
-        np.testing.assert_array_equal(read(tmp_path / "mask.png") > 0, marked)
-        np.testing.assert_array_equal(read(tmp_path / "inverse.png") > 0, ~marked)
-
-
-def test_from_alpha_of_a_folder(damgan, tmp_path, painted):
-    alpha = np.where(SPOT, 100, 255).astype(np.uint8)
-    picture(tmp_path / "photos" / "sub" / "a.png", np.dstack([painted, alpha]))
-    picture(tmp_path / "photos" / "b.png", painted)
-    ran = damgan("mask", "from-alpha", tmp_path / "photos", "-o", tmp_path / "masks")
-    assert ran.code == 1
-    assert "b.png has no transparency" in " ".join(ran.err.split())
-    np.testing.assert_array_equal(read(tmp_path / "masks" / "sub" / "a.png") > 0, SPOT)
-    (row,) = manifest(tmp_path / "masks")
-    assert (row["kind"], row["seed"], row["width"], row["height"]) == ("from-alpha", "", "40", "30")
-    assert row["source"].endswith("a.png")
-    assert float(row["ratio"]) == pytest.approx(SPOT.mean(), abs=1e-6)
-
-
-def test_from_diff(damgan, tmp_path, painted):
-    after = painted.copy()
-    after[SPOT] = 7
-    after[0, 0] += 3
-    pair = (picture(tmp_path / "before.png", painted), picture(tmp_path / "after.bmp", after))
-    assert damgan("mask", "from-diff", *pair, "-o", tmp_path / "m.png", "--tolerance", 3).code == 0
-    np.testing.assert_array_equal(read(tmp_path / "m.png") > 0, SPOT)
-    assert damgan("mask", "from-diff", *pair, "-o", tmp_path / "all.png").code == 0
-    assert (read(tmp_path / "all.png") > 0).sum() == SPOT.sum() + 1
-    same = damgan("mask", "from-diff", pair[0], pair[0], "-o", tmp_path / "none.png")
-    assert (same.code, "have no hole" in same.err) == (0, True)
-
-
-def test_from_diff_of_two_different_photos_is_doubted_or_refused(damgan, tmp_path, painted):
-    before = picture(tmp_path / "before.png", painted)
-    other = picture(tmp_path / "other.png", np.roll(painted, 7, axis=1) ^ 1)
-    ran = damgan("mask", "from-diff", before, other, "-o", tmp_path / "m.png")
-    assert (ran.code, (tmp_path / "m.png").exists()) == (1, False)
-    assert re.search(
-        r"differ in (9\d\.\d|100\.0)% of their pixels by more than 0\. Are they the same", flat(ran.err)
-    )
-    changed = painted.copy()
-    changed[:20] ^= 255
-    ran = damgan(
-        "mask", "from-diff", before, picture(tmp_path / "c.png", changed), "-o", tmp_path / "c-mask.png"
-    )
-    assert ran.code == 0
-    assert "differ in 66.7% of their pixels" in flat(ran.err)
-
-
-def test_a_region_limits_what_is_looked_for(damgan, tmp_path, painted):
-    box = np.zeros(SPOT.shape, bool)
-    box[8:12, 18:24] = True
-    photo = np.where(SPOT[..., None], np.uint8([255, 0, 0]), painted)
-    files = {
-        "from-color": [picture(tmp_path / "photo.png", photo), "--color", "red"],
-        "from-alpha": [
-            picture(tmp_path / "alpha.png", np.dstack([painted, np.where(SPOT, 0, 255).astype(np.uint8)]))
-        ],
-        "from-diff": [
-            picture(tmp_path / "before.png", painted ^ SPOT[..., None]),
-            picture(tmp_path / "after.png", photo),
-        ],
-    }
-    for kind, arguments in files.items():
-        mask = tmp_path / f"{kind}.png"
-        assert damgan("mask", kind, *arguments, "-o", mask, "--region", "6x4+18+8").code == 0
-        np.testing.assert_array_equal(read(mask) > 0, SPOT & box)
-        ran = damgan("mask", kind, *arguments, "-o", mask, "--overwrite", "--region", "6x4+40+0")
-        assert ran.code == 1
-        assert "The region 6x4+40+0 lies outside of" in flat(ran.err)
-
-
-def test_from_diff_of_folders_pairs_by_name(damgan, tmp_path, painted):
-    changed = np.where(SPOT[..., None], 255 - painted, painted)
-    for name in ("a", "b"):
-        picture(tmp_path / "before" / f"{name}.png", painted)
-        picture(tmp_path / "after" / f"{name}.png", painted[:20] if name == "b" else changed)
-    ran = damgan("mask", "from-diff", tmp_path / "before", tmp_path / "after", "-o", tmp_path / "m")
-    assert ran.code == 1
-    assert "is 40x30 but" in ran.err
-    assert [row["file"] for row in manifest(tmp_path / "m")] == ["a.png"]
-    picture(tmp_path / "after" / "c.png", painted)
-    ran = damgan("mask", "from-diff", tmp_path / "before", tmp_path / "after", "-o", tmp_path / "n")
-    assert (ran.code, "c" in ran.err, (tmp_path / "n").exists()) == (2, True, False)
-
-
-def test_expand_and_contract(damgan, tmp_path):
-    spot = picture(tmp_path / "spot.png", SPOT)
-    for kind, pixels in (("expand", 3), ("contract", 2)):
-        assert damgan("mask", kind, spot, "--dilate", pixels, "-o", tmp_path / f"{kind}.png").code == 0
-    rows, columns = np.mgrid[:30, :40]
-    # Distance to the 5x10 rectangle: within 3 px of it outside, more than 2 px from its outside within.
-    away = np.hypot(np.maximum(0, abs(rows - 12) - 2), np.maximum(0, abs(columns - 24.5) - 4.5))
-    np.testing.assert_array_equal(read(tmp_path / "expand.png") > 0, away <= 3)
-    inner = (abs(rows - 12) < 1) & (abs(columns - 24.5) < 3)
-    np.testing.assert_array_equal(read(tmp_path / "contract.png") > 0, inner)
-
-
-def test_masks_from_files_keep_their_sources(damgan, tmp_path):
-    spot = picture(tmp_path / "masks" / "spot.png", SPOT)
-    before = spot.read_bytes()
-    ran = damgan("mask", "expand", spot.parent, "--dilate", 3, "-o", spot.parent, "--overwrite")
-    assert (ran.code, "replace the photos" in ran.err) == (2, True)
-    assert spot.read_bytes() == before
-
-
-def test_jpeg_masks_warn_from_every_process(damgan, tmp_path):
-    for name in "abcd":
-        picture(tmp_path / "masks" / f"{name}.png", SPOT.astype(np.uint8) * 200)
-    run = ("mask", "expand", tmp_path / "masks", "--dilate", 1, "-o", tmp_path / "out", "--workers", 2)
-    ran = damgan(*run)
-    assert ran.code == 0
-    assert ran.err.count("not black and white only") == 3
-    assert "1 more warnings like these" in ran.err
 
 
 def test_like_a_folder_takes_size_and_path_of_each_photo(damgan, tmp_path):
@@ -302,7 +121,7 @@ def test_like_a_folder_takes_size_and_path_of_each_photo(damgan, tmp_path):
     photo(photos / "turned.tif", 60, 30, exif=turned).rename(photos / "also turned.tif")
     (photos / "notes.txt").write_text("no photo")
     assert damgan("mask", "box", "-o", out, "--like", photos).code == 0
-    sizes = {name: read(out / name).shape for name in tree(out) if name.endswith(".png")}
+    sizes = {name: pixels(out / name).shape for name in tree(out) if name.endswith(".png")}
     assert sizes == {
         "a.png": (30, 40),
         "sub/b.png": (20, 50),
@@ -316,7 +135,7 @@ def test_like_one_photo(damgan, tmp_path):
     one = photo(tmp_path / "one.jpg", 40, 30)
     assert damgan("mask", "box", "-o", tmp_path / "hole.png", "--like", one).code == 0
     assert damgan("mask", "box", "-o", tmp_path / "masks", "--like", one).code == 0
-    assert read(tmp_path / "hole.png").shape == (30, 40)
+    assert pixels(tmp_path / "hole.png").shape == (30, 40)
     assert sorted(tree(tmp_path / "masks")) == ["manifest.csv", "one.png"]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import damgan_cli
-from tests.cli.inpaint_files import HOLE, save
+from tests.cli.inpaint_files import HOLE
+from tests.files import save
 from tests.photos.photo_kinds import noise
 
 posix = pytest.mark.skipif(os.name == "nt", reason="a shell and its redirections")

@@ -11,9 +11,7 @@ import pytest
 
 from damgan_cli.weights import find as weights_module
 from tests.inpainting.tiny import save_tiny_weights
-from tests.weights.hub_server import READ, WRITE
-
-FILES = ("config.json", "model.safetensors", "README.md")
+from tests.weights.hub_server import FILES, READ, WRITE
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from skimage import data
 
 from damgan_cli.evaluation.metrics import score
 from damgan_cli.masks.generate import make_mask, mask_rng
+from tests.files import save
 
 EVIL = "<img src=x onerror=boom()> & __DATA__"
 PHOTOS = {
@@ -23,26 +24,21 @@ PHOTOS = {
 SHARES = {"cat": (0.05, 0.1), "coffee": (0.2, 0.3), EVIL: (0.25, 0.3)}
 
 
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
 @pytest.fixture
 def report(damgan, tmp_path):
     """Two methods, three photos, a broken file."""
     for index, (name, photo) in enumerate(PHOTOS.items()):
         hole = make_mask("irregular", 48, 64, mask_rng(0, index), hole_share=SHARES[name])
-        write(tmp_path / "truths" / f"{name}.png", photo)
-        write(tmp_path / "masks" / f"{name}.png", hole)
+        save(tmp_path / "truths" / f"{name}.png", photo)
+        save(tmp_path / "masks" / f"{name}.png", hole)
         for method, flag in (("telea", cv2.INPAINT_TELEA), ("black", None)):
             result = photo.copy()
             result[hole > 0] = 0
             if flag is not None:
                 result = cv2.inpaint(photo, hole, 3, flag)
-            write(tmp_path / method / f"{name}.png", result)
+            save(tmp_path / method / f"{name}.png", result)
     for folder in ("truths", "masks", "telea", "black"):
-        write(tmp_path / folder / "zbroken.png", PHOTOS["cat"])
+        save(tmp_path / folder / "zbroken.png", PHOTOS["cat"])
     (tmp_path / "black" / "zbroken.png").write_bytes(b"broken")
     ran = damgan(
         "eval", tmp_path / "black", tmp_path / "telea", tmp_path / "truths",

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from skimage import data
 
 from damgan_cli.errors import ImageFileError, MaskError
 from damgan_cli.evaluation.metrics import psnr, score, ssim
@@ -21,9 +20,8 @@ from damgan_cli.evaluation.protocol import (
     run_protocol,
     telea,
 )
-
-CAT = cv2.resize(data.chelsea(), (128, 128), interpolation=cv2.INTER_AREA)
-COFFEE = cv2.resize(data.coffee(), (128, 128), interpolation=cv2.INTER_AREA)
+from tests.cli.eval_files import CAT, COFFEE
+from tests.files import save
 
 
 def center():
@@ -126,18 +124,12 @@ def test_bins_have_their_hole_shares_and_follow_the_seed():
     assert len({hole.tobytes() for masked in sets for hole in masked.holes}) == 18
 
 
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-    return path
-
-
 def test_bins_from_folders_sorted_and_nearest(tmp_path):
     rng = np.random.default_rng(0)
     large = rng.integers(0, 2, (512, 512), np.uint8) * 255
-    write(tmp_path / "1" / "b.png", large)
-    write(tmp_path / "1" / "a.png", np.zeros((512, 512), np.uint8))
-    write(tmp_path / "0" / "m.png", 255 - large)
+    save(tmp_path / "1" / "b.png", large)
+    save(tmp_path / "1" / "a.png", np.zeros((512, 512), np.uint8))
+    save(tmp_path / "0" / "m.png", 255 - large)
     (tmp_path / "readme.txt").write_text("not a bin")
     sets = mask_sets("bins", 5, folder=tmp_path)
     assert [(masked.name, len(masked.holes)) for masked in sets] == [("0", 1), ("1", 2)]
@@ -152,28 +144,28 @@ def test_bins_from_folders_sorted_and_nearest(tmp_path):
 def test_bins_need_folders_of_masks(tmp_path):
     with pytest.raises(ImageFileError, match="does not exist"):
         mask_sets("bins", 1, folder=tmp_path / "nowhere")
-    write(tmp_path / "flat.png", np.zeros((8, 8), np.uint8))
+    save(tmp_path / "flat.png", np.zeros((8, 8), np.uint8))
     with pytest.raises(MaskError, match="no subfolders"):
         mask_sets("bins", 1, folder=tmp_path)
-    write(tmp_path / "0" / "m.png", np.zeros((8, 8), np.uint8))
+    save(tmp_path / "0" / "m.png", np.zeros((8, 8), np.uint8))
     (tmp_path / "1").mkdir()
     with pytest.raises(MaskError, match="no masks in 1 of"):
         mask_sets("bins", 1, folder=tmp_path)
 
 
 def test_photos_of_the_size_are_untouched_and_others_fitted(tmp_path):
-    pixels, fitted = load_photo(write(tmp_path / "cat.png", CAT))
+    pixels, fitted = load_photo(save(tmp_path / "cat.png", CAT))
     np.testing.assert_array_equal(pixels, CAT)
     assert not fitted
     # 512x256 with a red middle: halved to 256x128, the middle 128 columns kept.
     wide = np.zeros((256, 512, 3), np.uint8)
     wide[:, 128:384, 0] = 200
-    pixels, fitted = load_photo(write(tmp_path / "wide.png", wide))
+    pixels, fitted = load_photo(save(tmp_path / "wide.png", wide))
     assert fitted
     assert pixels.shape == (128, 128, 3)
     assert (pixels == [200, 0, 0]).all()
     for height, width in ((1, 1), (50, 77), (1000, 129)):
-        assert load_photo(write(tmp_path / "odd.png", np.zeros((height, width, 3), np.uint8)))[0].shape == (
+        assert load_photo(save(tmp_path / "odd.png", np.zeros((height, width, 3), np.uint8)))[0].shape == (
             128,
             128,
             3,
@@ -182,7 +174,7 @@ def test_photos_of_the_size_are_untouched_and_others_fitted(tmp_path):
 
 def test_photos_are_sorted_limited_and_the_unreadable_keep_their_place(tmp_path):
     for name in ("c.png", "a.png", "d/e.png"):
-        write(tmp_path / name, CAT)
+        save(tmp_path / name, CAT)
     (tmp_path / "b.png").write_bytes(b"broken")
     photos = load_photos(tmp_path)
     assert (photos.count, photos.names, photos.positions) == (4, ["a.png", "c.png", "d/e.png"], [0, 2, 3])

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from damgan_cli.runtime.imports import quick_imports
-from tests.cli.inpaint_files import HOLE, save
+from tests.cli.inpaint_files import HOLE
+from tests.files import save
 from tests.inpainting.tiny import save_tiny_weights
 from tests.photos.photo_kinds import noise
 

@@ -6,7 +6,8 @@ import pytest
 
 from damgan_cli.errors import ImageFileError
 from damgan_cli.runtime.paths import check_file_can_be_written, check_folder_can_be_written, lies_in
-from tests.cli.inpaint_files import HOLE, one_error, save
+from tests.cli.inpaint_files import HOLE, one_error
+from tests.files import save
 from tests.photos.photo_kinds import noise
 
 LONG = "n" * 300

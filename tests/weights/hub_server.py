@@ -10,17 +10,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import yaml
 
 READ, WRITE = "hf_read0000000000", "hf_write000000000"
+FILES = ("config.json", "model.safetensors", "README.md")
 
 
 @dataclass
@@ -182,13 +180,21 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return self.repo(name)
 
-    def resolve(self, repo, revision, file):
+    def commit_of(self, repo, revision):
+        """The repository and a commit of it; else the refusal is sent and two times None returned."""
         known = self.repo(repo)
         if known is None:
-            return None
+            return None, None
         commit = known.refs.get(revision, revision)
         if commit not in known.commits:
-            return self.refuse(404, "RevisionNotFound")
+            self.refuse(404, "RevisionNotFound")
+            return None, None
+        return known, commit
+
+    def resolve(self, repo, revision, file):
+        known, commit = self.commit_of(repo, revision)
+        if known is None:
+            return None
         if file not in known.commits[commit]:
             self.send(404, headers={"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return None
@@ -217,12 +223,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self.send_range(self.hub.lfs[oid], {"ETag": f'"{oid}"'})
 
     def model_info(self, repo, revision="main"):
-        known = self.repo(repo)
+        known, commit = self.commit_of(repo, revision)
         if known is None:
             return None
-        commit = known.refs.get(revision, revision)
-        if commit not in known.commits:
-            return self.refuse(404, "RevisionNotFound")
         files = [{"rfilename": name} for name in known.commits[commit]]
         document = {"id": repo, "sha": commit, "private": known.private, "tags": [], "siblings": files}
         return self.send(200, document=document)
@@ -323,29 +326,3 @@ _ROUTES = [
     (r"POST /verify", _Handler.verify),
     (rf"POST /api/models/{_REPO}/commit/(?P<revision>.+)", _Handler.commit),
 ]
-
-
-def use(hub, monkeypatch, home):
-    """Point this process's huggingface_hub at ``hub``; it has read its environment long ago."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import _http
-
-    for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # a protocol of its own, not spoken here
-    # the client waits between attempts: not in tests
-    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda _: None, time=time.time))
-    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda _: None))
-
-
-def environment(hub, home, **more):
-    """Of a process of its own that uses ``hub``."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
-    names = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-    return {**kept, **names, **more}

@@ -1,4 +1,4 @@
-"""Weights from the Hub and back: the real client against a Hub on loopback, and all that can fail."""
+"""Weights from the Hub: the real client against a Hub on loopback, and all that can fail."""
 
 from __future__ import annotations
 
@@ -11,35 +11,15 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
-import torch
 from huggingface_hub import constants, scan_cache_dir
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.inpainting.inpainter import Inpainter
-from damgan_cli.model import Generator, GeneratorConfig
+from damgan_cli.model import Generator
 from damgan_cli.weights.find import load_weights
-from damgan_cli.weights.folder import save_weights
-from damgan_cli.weights.hub import push
-from tests.weights.hub_server import READ, WRITE, Fault, environment
-
-SMALL = GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,))
-INFO = {"name": "tiny", "license": "mit"}
-FILES = ("config.json", "model.safetensors", "README.md")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "tiny"
-    save_weights(
-        path, Generator(SMALL), {"name": "tiny", "license": "mit"}, "---\nlicense: mit\n---\n# tiny\n"
-    )
-    return path
-
-
-@pytest.fixture
-def files(folder):
-    return {name: (folder / name).read_bytes() for name in FILES}
+from tests.weights.hub_client import environment
+from tests.weights.hub_server import FILES, READ, WRITE, Fault
+from tests.weights.small import SMALL
 
 
 def blob(name):
@@ -304,73 +284,6 @@ def test_offline_and_folders_open_no_socket(hub, files, tmp_path):
     assert run(hub, home, "lab/faces", "offline", "no-sockets") == [f"hub {commit} tiny"]
     assert run(hub, home, "lab/faces", "no-sockets", HF_HUB_OFFLINE="1") == [f"hub {commit} tiny"]
     assert run(hub, home, folder, "no-sockets") == ["folder None tiny"]
-
-
-def test_push_and_pull_give_the_same_bytes(hub, files, folder, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", WRITE)
-    commit, url = push(folder, "lab/mine", create=True, private=True)
-    assert url == f"{hub.endpoint}/lab/mine/commit/{commit}"
-    assert hub.repos["lab/mine"].private
-    pulled = load_weights("lab/mine")
-    assert pulled.revision == commit
-    assert {name: (pulled.folder / name).read_bytes() for name in FILES} == files
-    assert push(folder, "lab/mine")[0] == commit  # nothing changed: no commit
-    assert hub.tokens_at_cdn == []
-
-
-@pytest.mark.parametrize(
-    ("token", "repo", "fault", "message"),
-    [
-        (None, "lab/mine", None, "cannot be written to without a token"),
-        ("hf_wrong", "lab/mine", None, "does not know your token"),
-        (READ, "lab/mine", None, "does not allow your token"),
-        (WRITE, "lab/nothing", None, "no Hub repository lab/nothing"),
-        (WRITE, "lab/mine", Fault("POST .*preupload", 500), r"problem of its own \(500\)"),
-        (WRITE, "lab/mine", Fault("PUT", 403), "does not allow your token"),
-        (WRITE, "lab/mine", Fault("POST .*commit", 429), r"fewer requests \(429\)"),
-        ("hf_with\nnewline and a secret", "lab/mine", None, "does not know your token"),
-    ],
-)
-def test_failing_pushes_are_told_without_the_token(
-    hub, files, folder, monkeypatch, token, repo, fault, message
-):
-    hub.add("lab/mine", {".gitattributes": b""})
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
-    hub.faults.extend([fault] if fault else [])
-    with pytest.raises(WeightsError, match=message) as caught:
-        push(folder, repo)
-    assert "secret" not in str(caught.value)
-    assert not token or token not in str(caught.value)
-    assert len(hub.repos["lab/mine"].commits) == 1
-
-
-def test_model_card_that_the_hub_refuses_is_told(hub, folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", WRITE)
-    card = "---\nlicense: [mit]\n---\n"
-    save_weights(tmp_path / "odd", Generator(SMALL), {}, card)
-    hub.add("lab/mine", {".gitattributes": b""})
-    with pytest.raises(WeightsError, match=r"refuses the model card.*license.*README.md"):
-        push(tmp_path / "odd", "lab/mine")
-
-
-def test_python_users_load_and_publish_as_with_other_hub_libraries(hub, files, folder, tmp_path):
-    commit = hub.add("lab/faces", files, "v1", private=True)
-    with pytest.raises(WeightsError, match="or it is private"):
-        Inpainter.from_pretrained("lab/faces", device="cpu")
-    inpainter = Inpainter.from_pretrained(
-        "lab/faces", revision="v1", token=READ, cache_dir=tmp_path / "cache", device="cpu", dtype="float32"
-    )
-    assert inpainter.weights.revision == commit
-    again = Inpainter.from_pretrained(
-        "lab/faces", revision="v1", cache_dir=tmp_path / "cache", local_files_only=True, device="cpu"
-    )
-    assert again.weights.info == inpainter.weights.info
-    url = inpainter.push_to_hub("lab/copy", token=WRITE, private=True)
-    repo = hub.repos["lab/copy"]
-    assert repo.private
-    assert url.endswith(f"/lab/copy/commit/{repo.refs['main']}")
-    assert {name: repo.commits[repo.refs["main"]][name] for name in FILES} == files
 
 
 def test_loading_is_strict_from_the_hub_too(hub, tmp_path):

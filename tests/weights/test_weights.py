@@ -23,8 +23,8 @@ from damgan_cli.training.config import BEST
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, available_weights, load_weights
 from damgan_cli.weights.folder import annotate_weights, save_weights
 from damgan_cli.weights.format import SCHEMA, mismatch, parameter_count
+from tests.weights.small import SMALL
 
-SMALL = GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,))
 FIRST_VERSION = {
     "name": "tiny", "damgan_version": "0.1.0", "preset": "best", "data": ["faces"], "photos": 55700,
     "validation_photos": 100, "init": None, "seed": 0, "training": BEST.to_dict(), "images_seen": 100_000,

@@ -1,15 +1,20 @@
-"""``damgan train --resume`` in a run folder that was damaged."""
+"""``damgan train`` interrupted and resumed, also in a run folder that was damaged."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 
 from damgan_cli.errors import ImageFileError
+from damgan_cli.training.loop import Trainer
 from damgan_cli.training.ticks import drop_later_stats
 from tests.training.small import settings, stats
 
@@ -25,6 +30,84 @@ DAMAGE = {
     "no random numbers": lambda state: {**state, "random": torch.zeros(3)},
     "no photos": lambda state: {**state, "photos": None},
 }
+
+
+def test_resume_continues_to_the_same_bits(damgan, photos, tmp_path, monkeypatch):
+    """Interrupted after one tick and resumed, the checkpoint equals that of a run left alone."""
+    command = ["--images", 24, *settings(), "-q"]
+    assert damgan("train", photos, "-o", tmp_path / "whole", *command).code == 0
+
+    from damgan_cli.training import loop
+
+    step = Trainer.train_step
+
+    def step_then_interrupt(self):
+        losses = step(self)
+        if self.images == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+        return losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "train_step", step_then_interrupt)
+        result = damgan("train", photos, "-o", tmp_path / "parts", *command)
+    assert result.code == 130
+    assert "saved" in result.err
+    assert not (tmp_path / "parts" / "weights").exists()
+    assert damgan("train", photos, "-o", tmp_path / "parts", "--resume", *command).code == 0
+
+    whole, parts = (
+        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts")
+    )
+    assert_same(whole, parts, but={"seconds"})
+    ticks = [*range(0, 25, 4)]
+    assert [t["images"] for t in stats(tmp_path / "parts")] == ticks
+    assert (tmp_path / "whole/weights/model.safetensors").read_bytes() == (
+        tmp_path / "parts/weights/model.safetensors"
+    ).read_bytes()
+
+
+def assert_same(left, right, but=frozenset(), where=""):
+    assert type(left) is type(right), where
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), where
+        for key in left.keys() - but:
+            assert_same(left[key], right[key], where=f"{where}/{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), where
+        for i, (a, b) in enumerate(zip(left, right, strict=True)):
+            assert_same(a, b, where=f"{where}/{i}")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), where
+    else:
+        assert left == right, where
+
+
+def test_ctrl_c_in_a_real_process(photos, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "damgan_cli", "train", str(photos), "-o", str(out), "--minutes", "10"]
+    process = subprocess.Popen([*command, *settings()], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(out.glob("sheets/*[1-9]*")) and time.monotonic() < deadline:  # beyond the start
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] > 0
+    assert not list(out.glob("*.tmp"))
+
+
+def test_other_settings_or_damage_do_not_resume(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    damgan("train", photos, "-o", out, "--images", 8, *settings(), "-q")
+    again = damgan("train", photos, "-o", out, "--images", 8, *settings())
+    assert (again.code, "already holds a training" in again.err) == (2, True)
+    other = damgan("train", photos, "-o", out, "--images", 8, *settings(lambda_dam=1), "--resume")
+    assert (other.code, "other config" in other.err) == (2, True)
+    (out / "checkpoint.pt").write_bytes((out / "checkpoint.pt").read_bytes()[:1000])
+    damaged = damgan("train", photos, "-o", out, "--images", 8, *settings(), "--resume")
+    assert (damaged.code, "damaged" in damaged.err) == (2, True)
 
 
 def test_a_damaged_checkpoint_is_told(damgan, photos, tmp_path):
