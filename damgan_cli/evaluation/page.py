@@ -6,12 +6,12 @@ import base64
 import io
 import json
 import math
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from damgan_cli.evaluation.protocol import PRINTED
@@ -26,11 +26,28 @@ if TYPE_CHECKING:
     from damgan_cli.evaluation.file_scores import Track
     from damgan_cli.evaluation.report import Pictures, Report, Row
 
-_TEMPLATE = Path(__file__).with_name("page.html")
 _MOST_PICTURES = 120
 _MOST_POINTS = 2000
 _LONGEST_SIDE = 384
 _GAIN = 4  # error and fakeness seldom pass a quarter of the range
+
+
+class Cell(NamedTuple):
+    """Of a table: text, what stands faintly behind it, and whether it is the best of its column."""
+
+    text: str
+    faint: str = ""
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """A table of the page, whose first ``left`` columns are text; rows are a CSS class and cells."""
+
+    title: str
+    head: list[str]
+    left: int
+    rows: list[tuple[str, list[Cell]]]
+    note: str = ""
 
 
 def write_page(folder: Path, report: Report, title: str, track: Track) -> None:
@@ -67,22 +84,23 @@ def _page(report: Report, title: str, track: Track) -> str:
         "gallery": gallery,
     }
     count = max((len(row.scores) for row in report.rows), default=0)
-    parts = {
-        "__TITLE__": escape(title),
-        "__SUBTITLE__": escape(_subtitle(report, count)),
-        "__TABLES__": _tables(report),
-        "__DEFINITIONS__": "".join(
-            f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in report.definitions.items()
-        ),
-        "__GALLERY_NOTE__": f"{len(gallery)} of {sum(len(rows[0].names) for rows in groups.values())} "
-        "pictures, the worst of each range. Keys ← and → leaf through them.",
-        "__FAILED__": _failed(report),
-        "__DATA__": json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
-    }
-    page = _TEMPLATE.read_text(encoding="utf-8")
-    for place in list(parts)[:-1]:  # the data last: names in it must not be taken for a place
-        page = page.replace(place, parts[place])
-    return page.replace("__DATA__", parts["__DATA__"])
+    page = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False}
+    return page.get_template("page.html").render(
+        title=title,
+        subtitle=_subtitle(report, count),
+        tables=[_summary(report), *_differences(report)],
+        pictures=sum(len(rows[0].names) for rows in groups.values()),
+        definitions=report.definitions,
+        failed=report.failed,
+        data=data,
+    )
 
 
 def _main_method(rows: Sequence[Row]) -> str:
@@ -188,8 +206,8 @@ def _subtitle(report: Report, count: int) -> str:
     )
 
 
-def _tables(report: Report) -> str:
-    """Summary and comparisons, readable without scripts."""
+def _summary(report: Report) -> Table:
+    """The mean of each method; readable without scripts."""
     metrics = [metric for metric in COLUMNS if any(metric in line.mean for line in report.lines)]
     with_masks = any(line.masks for line in report.lines)
     head = [*(["masks"] if with_masks else []), "method", *(COLUMNS[metric][0] for metric in metrics)]
@@ -198,68 +216,42 @@ def _tables(report: Report) -> str:
     measured = {row.method for row in report.rows}  # not what was printed of other photos
     for line in report.lines:
         group = [one for one in report.lines if one.masks == line.masks and one.method in measured]
-        cells = [(escape(line.masks if line.masks != before else ""), "")] if with_masks else []
-        cells.append((escape(line.method), ""))
+        cells = [Cell(line.masks if line.masks != before else "")] if with_masks else []
+        cells.append(Cell(line.method))
         for metric in metrics:
             values = [one.mean[metric] for one in group if metric in one.mean]
             best = (max if metric in HIGHER_IS_BETTER else min)(values, default=math.nan)
-            mean, _, half = escape(value_text(line, metric, with_interval=True)).partition(" ")
+            mean, _, half = value_text(line, metric, with_interval=True).partition(" ")
             is_best = len(group) > 1 and line in group and line.mean.get(metric) == best
-            cells.append((f"{mean}{f' <i>{half}</i>' if half else ''}", "best" if is_best else ""))
+            cells.append(Cell(mean, half, is_best))
         kinds = (line.masks != before, "first"), (line.method not in measured, "printed")
         rows.append((" ".join(kind for applies, kind in kinds if applies), cells))
         before = line.masks
-    html = f"<h2>Summary</h2>{_table(head, rows, len(head) - len(metrics))}"
-    if "published" in report.document:
-        html += f'<p class="faint">{escape(PRINTED)}. Bold is the best of what was measured here.</p>'
+    note = f"{PRINTED}. Bold is the best of what was measured here." if "published" in report.document else ""
+    return Table("Summary", head, len(head) - len(metrics), rows, note)
+
+
+def _differences(report: Report) -> list[Table]:
+    """Comparisons image by image; none without a second method."""
     entries = [entry for entry in report.document["comparisons"] if entry["difference"]]
     if not entries:
-        return html
+        return []
+    with_masks = any(line.masks for line in report.lines)
     compared = [metric for metric in COLUMNS if any(metric in entry["difference"] for entry in entries)]
     head = [*(["masks"] if with_masks else []), "method", "compared with"]
-    first = len(head)
+    left = len(head)
     for metric in compared:
         head += [COLUMNS[metric][0], "95 % interval", "p"]
     rows = []
     for entry in entries:
-        cells = [(escape(entry["masks"] or "all"), "")] if with_masks else []
-        cells += [(escape(entry["method"]), ""), (escape(entry["to"]), "")]
+        cells = [Cell(entry["masks"] or "all")] if with_masks else []
+        cells += [Cell(entry["method"]), Cell(entry["to"])]
         for metric in compared:
             one, digits = entry["difference"].get(metric), COLUMNS[metric][1]
             if one:
                 limits = f"{one['low']:+.{digits}f} to {one['high']:+.{digits}f}"
-                texts = [f"{one['mean']:+.{digits}f}", f"<i>{limits}</i>", f"{one['p']:.3f}"]
+                cells += [Cell(f"{one['mean']:+.{digits}f}"), Cell("", limits), Cell(f"{one['p']:.3f}")]
             else:
-                texts = ["–"] * 3
-            cells += [(text, "") for text in texts]
+                cells += [Cell("–")] * 3
         rows.append(("", cells))
-    return f"{html}<h2>Differences, image by image</h2>{_table(head, rows, first)}"
-
-
-def _table(head: list[str], rows: list[tuple[str, list[tuple[str, str]]]], left: int) -> str:
-    """A panel with a table whose first ``left`` columns are text.
-
-    Rows are a class and cells, cells HTML and a class. Where the screen is narrow a cell stands below its
-    label, and ``head`` is not shown.
-    """
-    titles = "".join(
-        f"<th{' class=n' if i >= left else ''}>{escape(name)}</th>" for i, name in enumerate(head)
-    )
-    body = ""
-    for kind, cells in rows:
-        body += f'<tr class="{kind}">'
-        for i, (name, (html, emphasis)) in enumerate(zip(head, cells, strict=True)):
-            label = "" if name in ("masks", "method") else f' data-label="{escape(name)}"'
-            body += f'<td class="{"n " * (i >= left)}{emphasis}"{label}>{html}</td>'
-        body += "</tr>"
-    table = f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="panel scroll">{table}</div>'
-
-
-def _failed(report: Report) -> str:
-    if not report.failed:
-        return ""
-    entries = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in report.failed.items()
-    )
-    return f'<h2>Not scored</h2><div class="panel"><dl>{entries}</dl></div>'
+    return [Table("Differences, image by image", head, left, rows)]
