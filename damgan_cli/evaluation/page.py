@@ -41,13 +41,17 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table of the page, whose first ``left`` columns are text; rows are a CSS class and cells."""
+    """A table of the page, whose first ``left`` columns are text.
+
+    Rows are a CSS class and cells; ``kind`` is a CSS class too.
+    """
 
     title: str
     head: list[str]
     left: int
     rows: list[tuple[str, list[Cell]]]
     note: str = ""
+    kind: str = ""
 
 
 def write_page(folder: Path, report: Report, title: str, track: Track) -> None:
@@ -65,7 +69,8 @@ def write_page(folder: Path, report: Report, title: str, track: Track) -> None:
 
 def _page(report: Report, title: str, track: Track) -> str:
     groups = _groups(report.rows)
-    chosen = _worst(groups)
+    main = _main_method(report.rows)
+    chosen = _worst(groups, main)
     gallery = [
         _entry(masks, name, rows, report)
         for masks, name, rows in track(chosen, total=len(chosen), description="pictures")
@@ -74,7 +79,7 @@ def _page(report: Report, title: str, track: Track) -> str:
     methods = list(dict.fromkeys(row.method for row in report.rows))
     data = {
         "methods": methods,
-        "galleryMethods": sorted(methods, key=lambda name: name != _main_method(report.rows)),
+        "galleryMethods": sorted(methods, key=lambda name: name != main),
         "metrics": [
             {"key": key, "label": name, "digits": digits, "higher": key in HIGHER_IS_BETTER}
             for key, (name, digits) in COLUMNS.items()
@@ -96,7 +101,7 @@ def _page(report: Report, title: str, track: Track) -> str:
         title=title,
         subtitle=_subtitle(report, count),
         tables=[_summary(report), *_differences(report)],
-        pictures=sum(len(rows[0].names) for rows in groups.values()),
+        pictures=sum(len({name for row in rows for name in row.names}) for rows in groups.values()),
         definitions=report.definitions,
         failed=report.failed,
         data=data,
@@ -118,12 +123,12 @@ def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return parts
 
 
-def _worst(groups: dict[str, list[Row]]) -> list[tuple[str, str, list[Row]]]:
+def _worst(groups: dict[str, list[Row]], main_method: str) -> list[tuple[str, str, list[Row]]]:
     """Masks, name and rows of the images to show: the worst of each group by the main method's PSNR."""
     each = max(1, _MOST_PICTURES // max(1, len(groups)))
     chosen = []
     for masks, rows in groups.items():
-        main = rows[-1 if rows[0].masks and len(rows) > 1 else 0]
+        main = next((row for row in rows if row.method == main_method), rows[0])
         worst = sorted(zip(main.scores, main.names, strict=True), key=lambda pair: pair[0]["psnr"])
         chosen += [(masks, name, rows) for _, name in worst[:each]]
     return chosen
@@ -254,4 +259,4 @@ def _differences(report: Report) -> list[Table]:
             else:
                 cells += [Cell("–")] * 3
         rows.append(("", cells))
-    return [Table("Differences, image by image", head, left, rows)]
+    return [Table("Differences, image by image", head, left, rows, kind="differences")]

@@ -100,6 +100,7 @@ def test_in_a_browser(report, open_page):
     numbers = [float(value) for value in values[:-1]]
     assert numbers == sorted(numbers)
     assert "1 of 4" in page.evaluate(f"{by_name}('place').textContent")
+    assert "4 of 4 pictures" in page.evaluate(f"{by_name}('gallery').textContent")
     panes = page.evaluate("[...document.querySelectorAll('figcaption')].map(c => c.textContent)")
     assert [text.split(" –")[0] for text in panes] == ["input", "telea", "truth", "error"]
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
@@ -162,6 +163,10 @@ def test_every_number_is_in_sight(report, open_page, tmp_path, width):
     assert page.evaluate(f"{right} <= innerWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert brightness(page.evaluate("getComputedStyle(document.body).backgroundColor")) < 60
+    if width == 360:  # a definition below its name, and plots drawn at the size they are shown
+        assert page.evaluate("getComputedStyle(document.querySelector('dl')).display") == "block"
+        plot = "document.querySelector('#scatter svg')"
+        assert page.evaluate(f"{plot}.viewBox.baseVal.width <= {plot}.getBoundingClientRect().width + 1")
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     with Image.open(tmp_path / "page.png") as shot:
         assert np.asarray(shot.convert("L")).std() > 10

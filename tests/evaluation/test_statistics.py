@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from damgan_cli.evaluation.statistics import holm, interval, paired_difference
+from damgan_cli.evaluation.statistics import RESAMPLES, holm, interval, paired_difference
+
+
+@pytest.mark.parametrize("count", [2, 50])
+def test_interval_is_that_of_scipy(count):
+    values = np.random.default_rng(7).normal(25, 4, count)
+    reference = stats.bootstrap(
+        (values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    )
+    assert interval(values) == pytest.approx(tuple(reference.confidence_interval), abs=1e-9)
 
 
 def test_interval_of_a_large_sample_is_that_of_the_normal_distribution():
