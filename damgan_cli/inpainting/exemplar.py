@@ -4,8 +4,9 @@ A reduced window has the structure of a fill and lacks what is finer than its ow
 window to the photo starts from the one below it, enlarged: every place of the hole looks for a known patch
 that is like it and takes its pixels. Which patch, a nearest-neighbour field says (PatchMatch, Barnes et al.
 2009): found by exhaustive search on the window, handed on from octave to octave, and improved by what
-neighbours found and by random search. A pixel mixes the copies of the four places around it and no more, as
-votes of many patches average the detail away. Colours on a scale above a few pixels stay the network's.
+neighbours found and by random search; first among known pixels as blurred as the fill, then once more among
+sharp ones. A pixel mixes the copies of the four places around it and no more, as votes of many patches
+average the detail away. Colours on a scale above a few pixels stay the network's.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ STRIDE = 2
 """Every other pixel, along a side, looks for a patch of its own."""
 COLOUR_SCALE = 4.0
 """Standard deviation (px of the photo) of the blur above which colours are the network's; see docs/fit.md."""
+BLUR = 1.5
+"""Standard deviation (px of the window) of the blur of a network's fill, about."""
 COHERENCE = 0.8
 """A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""
 _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [(0, 0)])  # of a patch
@@ -69,22 +72,25 @@ class Exemplar:
             guide = rescaled(filled, finest / scale, shape)
             start = guide if field is None else rescaled(image, finest / field.scale, shape)
             octave = Octave(np.where(hole[..., None], start, known), hole)
+            # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
+            # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
+            softened = blurred(known, hole) if field is None else start
+            alike = Octave(np.where(hole[..., None], start, softened), hole)
             handed = field and field.at(octave, finest)
-            field = Field.found(octave, finest, handed, random)
+            field = Field.found(alike, finest, handed, random)
             if field is None:  # too little is known
                 return
-            if finest == scale:  # once more, with what the first search copied in place of the fill
-                octave = Octave(field.copied(octave), hole)
-                field = field.searched(octave, random)
+            octave = Octave(field.copied(octave), hole)  # sharp by now: once more, among sharp patches
+            field = field.searched(octave, random)
             image = field.copied(octave)
             finer = -(-finest // 2)
             if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
                 break
             finest = finer
-        colours = np.where(hole[..., None], guide, known) - image
-        blurred = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / finest, 0.5))
+        colours: Any = np.where(hole[..., None], guide, known) - image
+        colours = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / finest, 0.5))
         self.finest, self.field = finest, field
-        self.result = np.where(hole[..., None], image + blurred, known)
+        self.result = np.where(hole[..., None], image + colours, known)
 
     def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
         """(h, w, 3), to be added to the enlarged window in ``piece`` (rows, columns) of the photo."""
@@ -282,6 +288,13 @@ def _nearest(
     ]
     nearest: NDArray[np.intp] = sources[np.concatenate(best)]
     return nearest
+
+
+def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """``known`` (h, w, 3) blurred by `BLUR`, as averages over pixels outside ``hole`` (h, w) alone."""
+    counts = (~hole).astype(np.float32)[..., None]
+    sums, weight = (cv2.GaussianBlur(layer, (0, 0), BLUR) for layer in (known * counts, counts))
+    return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
 
 
 def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -30,8 +30,8 @@ FITS = ("auto", "smooth", "native")
 """What ``--fit`` offers: reduce and copy detail, reduce only, or neither."""
 NATIVE = 128
 """Photos up to this side (px) go through the model as they are: the size it was trained at."""
-REACH = 32
-"""How far (px) a hole pixel may be from the nearest known one before it is reduced: half the trained box."""
+REACH = 40
+"""How far (px) a hole pixel may be from the nearest known one before it is reduced; docs/fit.md has others."""
 CONTEXT = 48
 """Known surroundings (px, on the window) on each side of a hole's bounding box, at least."""
 STEP = 64
