@@ -31,7 +31,7 @@ FITS = ("auto", "smooth", "native")
 NATIVE = 128
 """Photos up to this side (px) go through the model as they are: the size it was trained at."""
 REACH = 40
-"""How far (px) a hole pixel may be from the nearest known one before it is reduced; docs/fit.md has others."""
+"""How far (px) a hole pixel may be from the nearest known one before it is reduced; see docs/fit.md."""
 CONTEXT = 48
 """Known surroundings (px, on the window) on each side of a hole's bounding box, at least."""
 STEP = 64
