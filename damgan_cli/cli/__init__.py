@@ -1,4 +1,4 @@
-"""The command line: ``damgan inpaint | mask | eval | train | weights | export | bench``."""
+"""The command line: ``damgan inpaint | paint | mask | eval | train | weights | export | bench``."""
 
 from __future__ import annotations
 
@@ -138,10 +138,11 @@ def _refused(code: int, message: str, hint: str | None = None) -> int:
 
 
 def _register_commands() -> None:
-    from damgan_cli.cli import bench, export, inpaint, mask, train, weights
+    from damgan_cli.cli import bench, export, inpaint, mask, paint, train, weights
     from damgan_cli.cli import eval as eval_command
 
     app.command("inpaint", cls=Command)(inpaint.inpaint)
+    app.command("paint", cls=Command)(paint.paint)
     app.command("mask", cls=Command)(mask.mask)
     app.command("eval", cls=Command)(eval_command.evaluate)
     app.command("train", cls=Command)(train.train)

@@ -26,7 +26,7 @@ from damgan_cli.weights.folder import Weights
 from damgan_cli.weights.hub import push_loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -46,6 +46,19 @@ class Fill:
     fakeness: NDArray[np.float32]
     """(H, W) in [0, 1]: the full-resolution fakeness map M_0, where the model itself expects its fill to be
     off; 0 outside the hole."""
+
+
+@dataclass
+class _Progress:
+    pixels: int
+    """Of all holes."""
+    report: Callable[[float], None] | None
+    filled: int = 0
+
+    def add(self, window: Window) -> None:
+        if self.report is not None:
+            self.filled += int(np.count_nonzero(window.part))
+            self.report(min(1.0, self.filled / max(1, self.pixels)))  # windows may overlap
 
 
 class Inpainter:
@@ -114,14 +127,19 @@ class Inpainter:
         return filled(photo, self.fill_batch([rgb_of(photo)], [hole])[0].rgb, hole)
 
     def fill_batch(
-        self, images: Sequence[NDArray[np.uint8]], holes: Sequence[NDArray[np.bool_]]
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        holes: Sequence[NDArray[np.bool_]],
+        report: Callable[[float], None] | None = None,
     ) -> list[Fill]:
         """Fill many photos at once: windows of the same size share batches, whichever photo they are of.
 
         ``images`` are (H, W, 3) uint8 RGB, ``holes`` (H, W) bool, True = hole. An empty hole costs nothing
-        and gives the photo back; a photo without one known pixel draws a MaskWarning. Raises MaskError
-        naming both sizes if a hole does not fit its photo.
+        and gives the photo back; a photo without one known pixel draws a MaskWarning. ``report`` is told the
+        share of the holes that is filled whenever it has grown; what it raises ends the work. Raises
+        MaskError naming both sizes if a hole does not fit its photo.
         """
+        progress = _Progress(int(sum(map(np.count_nonzero, holes))) if report else 0, report)
         fills = [Fill(image.copy(), np.zeros(image.shape[:2], np.float32)) for image in images]
         waiting: list[tuple[Window, Fill]] = []
         for image, hole, fill in zip(images, holes, fills, strict=True):
@@ -138,12 +156,12 @@ class Inpainter:
             for window in plan(image, hole, reduce=self.fit != "native"):
                 waiting.append((window, fill))
                 if sum(other.hole.size for other, _ in waiting) > _WINDOW_PIXELS:
-                    self._fill(waiting)
+                    self._fill(waiting, progress)
                     waiting = []
-        self._fill(waiting)
+        self._fill(waiting, progress)
         return fills
 
-    def _fill(self, windows: list[tuple[Window, Fill]]) -> None:
+    def _fill(self, windows: list[tuple[Window, Fill]], progress: _Progress) -> None:
         """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[int, int], list[int]] = {}
         for number, (window, _) in enumerate(windows):
@@ -156,6 +174,7 @@ class Inpainter:
                 fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
         for number, (window, photo) in enumerate(windows):
             window.paste(fills[number], photo.rgb, photo.fakeness, exemplars=self.fit == "auto")
+            progress.add(window)
 
     def _run(self, windows: list[Window]) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""

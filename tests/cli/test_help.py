@@ -13,7 +13,7 @@ import damgan_cli
 from damgan_cli.weights.find import available_weights
 
 COMMANDS = [
-    [], ["inpaint"], ["mask"], ["eval"], ["train"], ["export"], ["bench"], ["weights"],
+    [], ["inpaint"], ["paint"], ["mask"], ["eval"], ["train"], ["export"], ["bench"], ["weights"],
     *(["weights", name] for name in ("list", "info", "pull", "push", "verify")),
 ]  # fmt: skip
 

@@ -224,10 +224,21 @@ def test_many_specks_are_filled_a_few_at_a_time(tiny_weights, monkeypatch):
     at_once = filler.fill_batch([rgb], [hole])[0]
     fill, counts = filler._fill, []
     monkeypatch.setattr("damgan_cli.inpainting.inpainter._WINDOW_PIXELS", 100_000)
-    monkeypatch.setattr(filler, "_fill", lambda windows: (counts.append(len(windows)), fill(windows)))
+    monkeypatch.setattr(filler, "_fill", lambda some, *to: (counts.append(len(some)), fill(some, *to)))
     assert np.array_equal(filler.fill_batch([rgb], [hole])[0].rgb, at_once.rgb)
     assert sum(counts) == hole.sum()
     assert max(counts) <= 7
+
+
+def test_progress_is_told_and_what_it_raises_ends_the_work(inpainter):
+    rgb, hole = photo(600, 600), np.zeros((600, 600), bool)
+    hole[20::80, 30::80] = True
+    shares = []
+    inpainter.fill_batch([rgb], [hole], shares.append)
+    assert shares == sorted(shares)
+    assert (0 < shares[0] < 1, shares[-1]) == (True, 1)
+    with pytest.raises(ZeroDivisionError):
+        inpainter.fill_batch([rgb], [hole], lambda share: share / 0)
 
 
 def test_out_of_memory_halves_the_batch(tiny_weights):

@@ -17,7 +17,17 @@ from tests.inpainting.tiny import save_tiny_weights
 from tests.photos.photo_kinds import noise
 
 IMAGES = {"numpy", "cv2", "PIL"}
-SLOW = {"torchvision", "huggingface_hub", "torch._dynamo", "torch._inductor", "sympy", "onnx", "skimage"}
+SLOW = {
+    "starlette",
+    "uvicorn",
+    "torchvision",
+    "huggingface_hub",
+    "torch._dynamo",
+    "torch._inductor",
+    "sympy",
+    "onnx",
+    "skimage",
+}
 
 
 def imported(*arguments):
@@ -45,7 +55,9 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("inpaint", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("inpaint", "--help"), ("paint", "--help"), ("--version",)]
+)
 def test_help_needs_neither_images_nor_torch(arguments):
     assert not imported(*arguments) & (SLOW | IMAGES | {"torch", "jsonschema"})
 

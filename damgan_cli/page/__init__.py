@@ -1,0 +1,1 @@
+"""The local page of ``damgan paint``: needs the extra ``page`` (Starlette, uvicorn)."""
