@@ -155,11 +155,11 @@ def measure(generator, photos, holes_of, networks):
         image = to_tensor(np.stack(images), torch.device("cpu"))
         mask = torch.from_numpy(np.stack(holes)).float()[:, None]
         output = generator(image, mask)
-        maps.extend(output.maps[0][:, 0].numpy())
+        fakeness.extend(output.fakeness[0][:, 0].numpy())
         return list(to_uint8(output.result))
 
     for name, holes in holes_of.items():
-        maps, results = [], []
+        fakeness, results = [], []
         each = run_protocol(fill, photos, holes, lambda _, result, kept=results: kept.append(result))
         perceptual, _ = networks.score(zip(results, photos, strict=True))
         scores[name] = {
@@ -167,7 +167,7 @@ def measure(generator, photos, holes_of, networks):
             "lpips": float(np.mean([score["lpips_alex"] for score in perceptual])),
             "lpips_vgg": float(np.mean([score["lpips_vgg"] for score in perceptual])),
         }
-        for truth, result, hole, M in zip(photos, results, holes, maps, strict=True):
+        for truth, result, hole, M in zip(photos, results, holes, fakeness, strict=True):
             error = np.abs(result.astype(float) - truth).mean(-1)[hole]
             if hole.sum() > 1 and error.std() > 0 and M[hole].std() > 0:
                 correlations.append(np.corrcoef(M[hole], error)[0, 1])

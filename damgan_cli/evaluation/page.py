@@ -161,11 +161,11 @@ def _entry(masks: str, name: str, rows: list[Row], report: Report) -> dict[str, 
 def _shown(method: str, pictures: Pictures, scores: dict[str, float]) -> dict[str, Any]:
     result = pictures.results[method]
     error = np.abs(result.astype(np.float32) - pictures.truth).mean(axis=2) / 255
-    fakeness = pictures.maps.get(method)
+    fakeness = pictures.fakeness.get(method)
     return {
         "result": _jpeg(result),
         "error": _jpeg(_heat(error)),
-        "map": None if fakeness is None else _jpeg(_heat(fakeness)),
+        "fakeness": None if fakeness is None else _jpeg(_heat(fakeness)),
         "scores": {key: _number(scores[key]) for key in COLUMNS if key in scores},
     }
 

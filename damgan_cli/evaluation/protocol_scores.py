@@ -66,11 +66,11 @@ def score_protocol(
     if photos.fitted:
         note(f"{len(photos.fitted)} of {len(photos.names)} photos are not {size}x{size}: scaled and cut")
     inpainter = load_inpainter()
-    maps: dict[int, Any] = {}
+    fakeness: dict[int, Any] = {}
 
     def network(pictures: list[Image], holes: list[Hole]) -> list[Image]:
         fills = inpainter.fill_batch(pictures, holes)
-        maps.update({i: fill.fakeness for i, fill in enumerate(fills)})
+        fakeness.update({i: fill.fakeness for i, fill in enumerate(fills)})
         return [fill.rgb for fill in fills]
 
     own = Path(inpainter.weights.name).name
@@ -117,7 +117,7 @@ def score_protocol(
         blanked = np.where(hole[..., None], np.uint8(0), truth)
         fills = {method: fill([blanked], [hole])[0] for method, fill in methods.items()}
         shown = {method: np.where(hole[..., None], fill, truth) for method, fill in fills.items()}
-        return Pictures(truth, hole, shown, {own: maps[0]})
+        return Pictures(truth, hole, shown, {own: fakeness[0]})
 
     document, lines = _document(masks, sets, photos, rows)
     document |= {

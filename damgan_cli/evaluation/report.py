@@ -119,8 +119,8 @@ class Pictures:
     hole: NDArray[np.bool_] | None
     results: dict[str, NDArray[np.uint8]]
     """By method, (H, W, 3)."""
-    maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Fakeness maps, (H, W) in [0, 1], of methods that make them."""
+    fakeness: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The fakeness maps, (H, W) in [0, 1], of methods that make them."""
 
 
 @dataclass

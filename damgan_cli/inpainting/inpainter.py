@@ -219,7 +219,7 @@ class Inpainter:
         autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
         with autocast:
             output = self.generator(image, mask)
-        return torch.cat([output.result, output.maps[0][..., :h, :w].float()], dim=1)
+        return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
     @classmethod
     def from_pretrained(

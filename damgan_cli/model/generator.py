@@ -28,7 +28,7 @@ class GeneratorOutput(NamedTuple):
     """:math:`G_C(x)`, (B, 3, H, W) float32, nominally in [-1, 1], neither clamped nor composited."""
     result: Tensor
     """:math:`G(x)`, likewise."""
-    maps: tuple[Tensor, ...]
+    fakeness: tuple[Tensor, ...]
     """Fakeness maps :math:`M_0 … M_3`, (B, 1, h, w) in [0, 1], at 1, 1/2, 1/4 and 1/8 of the padded size."""
 
 
@@ -194,5 +194,7 @@ class Generator(nn.Module):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
         coarse = self.coarse_stage(x, mask).to(x.dtype)  # (B, 3, H', W')
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
-        result, maps = self.dam_stage(composite(x, mask, coarse), mask)  # (B, 3, H', W'), four (B, 1, h, w)
-        return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), maps)
+        result, fakeness = self.dam_stage(
+            composite(x, mask, coarse), mask
+        )  # (B, 3, H', W'), four (B, 1, h, w)
+        return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

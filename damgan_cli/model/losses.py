@@ -48,12 +48,13 @@ def fakeness_target(truth: Tensor, result: Tensor, size: tuple[int, int]) -> Ten
         return (difference * luma).sum(dim=1, keepdim=True)  # (B, 1, h, w)
 
 
-def dam_loss(maps: Sequence[Tensor], truth: Tensor, result: Tensor) -> Tensor:
+def dam_loss(fakeness: Sequence[Tensor], truth: Tensor, result: Tensor) -> Tensor:
     r"""Eq. 3: :math:`L_{DAM} = \sum_{j=0}^{3} |M_j - M_j^{GT}|_1`, each norm a mean over its map.
 
-    ``maps`` are (B, 1, h, w) in [0, 1], any resolutions.
+    ``fakeness`` are the maps M_j, (B, 1, h, w) in [0, 1], any resolutions.
     """
     losses = [
-        (M.float() - fakeness_target(truth, result, (M.shape[-2], M.shape[-1]))).abs().mean() for M in maps
+        (M.float() - fakeness_target(truth, result, (M.shape[-2], M.shape[-1]))).abs().mean()
+        for M in fakeness
     ]
     return torch.stack(losses).sum()

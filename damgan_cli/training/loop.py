@@ -136,7 +136,7 @@ class Trainer:
             fake = composite(truth, mask, output.result)  # what D sees; Eq. 1 and 3 take G(x) as it is
         terms = {
             "re": Term(config.lambda_re, self._reconstruction(truth, mask, output)),  # Eq. 1
-            "dam": Term(config.lambda_dam, dam_loss(output.maps, truth, output.result)),  # Eq. 3
+            "dam": Term(config.lambda_dam, dam_loss(output.fakeness, truth, output.result)),  # Eq. 3
         }
         if config.lambda_ssim:
             terms["ssim"] = Term(config.lambda_ssim, ssim_loss(fake, truth))

@@ -73,16 +73,16 @@ class Validation:
 
     @torch.inference_mode()
     def sheet(self, generator: Generator, device: torch.device, dtype: torch.dtype) -> NDArray[np.uint8]:
-        """Picture for the eye: a row per photo with input, coarse, result, truth and the four maps."""
+        """Picture for the eye: a row per photo with input, coarse, result, truth and the maps."""
         from torchvision.utils import make_grid
 
         rows = min(4, len(self.images))
         images = np.concatenate([self.images[:rows], self.images[:rows]])
         masks = np.concatenate([self.masks["center"][:rows], self.masks["irregular"][:rows]])
-        coarse, result, truth, blanked, maps = _fill(generator, images, masks, device, dtype)
+        coarse, result, truth, blanked, fakeness = _fill(generator, images, masks, device, dtype)
         size = images.shape[1]
         columns = [blanked, coarse, result, truth]
-        for M in maps:  # [0, 1] shown from black to white; the true error seldom passes a quarter
+        for M in fakeness:  # [0, 1] shown from black to white; the true error seldom passes a quarter
             shown = F.interpolate(M.float().mul(4).clamp(max=1), size=(size, size)).mul(2).sub(1)
             columns.append(shown.expand(-1, 3, -1, -1))
         cells = torch.stack(columns, dim=1).flatten(0, 1)  # (rows * 8, 3, S, S)
@@ -103,7 +103,7 @@ def _fill(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, tuple[Tensor, ...]]:
-    """Composited coarse and final results, the truth, the blanked input (B, 3, S, S), and the four maps."""
+    """Composited coarse and final results, the truth, the blanked input (B, 3, S, S), the fakeness maps."""
     truth = to_tensor(images, device)
     mask = torch.from_numpy(masks).to(device).float()[:, None]
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -114,5 +114,5 @@ def _fill(
         composite(truth, mask, output.result),
         truth,
         blanked,
-        output.maps,
+        output.fakeness,
     )

@@ -34,7 +34,7 @@ def test_at_128_it_is_the_generator_with_matched_seams(inpainter):
     (fill,) = inpainter.fill_batch([rgb], [hole])
     assert np.abs(fill.rgb.astype(int) - expected).max() <= 1  # the order of float sums may differ
     assert (fill.rgb == expected).mean() > 0.99
-    assert np.allclose(fill.fakeness[hole], output.maps[0][0, 0].numpy()[hole], atol=1e-5)
+    assert np.allclose(fill.fakeness[hole], output.fakeness[0][0, 0].numpy()[hole], atol=1e-5)
     assert (fill.fakeness[~hole] == 0).all()
     assert fill.fakeness.dtype == np.float32
 

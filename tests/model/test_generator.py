@@ -40,10 +40,10 @@ def test_any_size_comes_back_at_its_size(generator, size):
     output = generator(*photo_and_mask(*size))
     assert output.coarse.shape == output.result.shape == (1, 3, *size)
     padded = [-(-side // 8) * 8 for side in size]
-    assert [tuple(M.shape[-2:]) for M in output.maps] == [
+    assert [tuple(M.shape[-2:]) for M in output.fakeness] == [
         (padded[0] // scale, padded[1] // scale) for scale in (1, 2, 4, 8)
     ]
-    for M in output.maps:
+    for M in output.fakeness:
         assert M.shape[:2] == (1, 1)
         assert 0 <= M.min() <= M.max() <= 1
 
@@ -84,7 +84,7 @@ def test_every_parameter_receives_gradient(generator):
     image, mask = photo_and_mask(batch=2)
     output = generator(image, mask)
     loss = reconstruction_loss(image, output.coarse, output.result) + dam_loss(
-        output.maps, image, output.result
+        output.fakeness, image, output.result
     )
     loss.backward()
     without = [n for n, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

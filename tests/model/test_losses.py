@@ -56,8 +56,8 @@ def test_eq3_target_resizes_the_images_first():
 
 def test_eq3_dam_loss_sums_the_four_maps():
     truth, result = flat(-1, size=8), flat(1, size=8)  # the target is 1 everywhere
-    maps = [torch.full((1, 1, s, s), value) for s, value in ((8, 0.9), (4, 0.8), (2, 0.5), (1, 1.0))]
-    assert L.dam_loss(maps, truth, result).item() == pytest.approx(0.1 + 0.2 + 0.5 + 0.0, abs=1e-6)
+    fakeness = [torch.full((1, 1, s, s), value) for s, value in ((8, 0.9), (4, 0.8), (2, 0.5), (1, 1.0))]
+    assert L.dam_loss(fakeness, truth, result).item() == pytest.approx(0.1 + 0.2 + 0.5 + 0.0, abs=1e-6)
 
 
 def test_eq3_target_carries_no_gradient():

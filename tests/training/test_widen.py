@@ -19,7 +19,7 @@ def test_wider_generator_computes_the_same():
     image, mask = torch.rand(2, 3, 40, 32) * 2 - 1, (torch.rand(2, 1, 40, 32) > 0.7).float()
     before, after = narrow(image, mask), widened(narrow, WIDE)(image, mask)
     assert torch.allclose(before.result, after.result, atol=1e-5)
-    for M, wide_M in zip(before.maps, after.maps, strict=True):
+    for M, wide_M in zip(before.fakeness, after.fakeness, strict=True):
         assert torch.allclose(M, wide_M, atol=1e-5)
 
 
