@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOWEST = 0.5  # recognition score from which a box holds text
 _LEAST = 12  # 8-bit levels by which glyphs differ from their background at least
-_LARGE = 2000  # px of the longer side, to which RapidOCR reduces larger photos
+_USUAL_SHARE = 0.3  # of a box that its letters cover at most
 
 
 def text_mask(photo: Pixels, region: Box | None = None) -> Hole:
@@ -80,55 +80,64 @@ def _add_glyphs(hole: Hole, photo: Pixels, corners: NDArray[np.float32]) -> None
     box = np.zeros(part.shape[:2], np.uint8)
     cv2.fillPoly(box, [np.rint(corners - low).astype(np.int32)], 1)
     inside = cv2.dilate(box, _disc(round(0.1 * tall) + 1)) > 0  # descenders, italics and shadows reach out
-    bright, dark = _strokes(part, tall)
-    cores = [_core(strokes, box > 0, inside) for strokes in (bright, dark)]
-    strengths = [
-        float(strokes[core].sum()) * _evenness(part, core)
-        for strokes, core in zip((bright, dark), cores, strict=True)
-    ]
-    main = int(strengths[1] > strengths[0])
-    core = cores[main]
-    if not core.any():
+    lab = cv2.cvtColor(part, cv2.COLOR_RGB2LAB).astype(np.int16)
+    light, dark, hue = _strokes(part, tall)
+    glyphs = [_glyphs(strokes, lab, box > 0, inside) for strokes in (light, dark, hue)]
+    core, score = max(glyphs, key=lambda found: found[1])
+    if not score:
         hole[view] |= box > 0
         return
-    # outline and shadow are of the other polarity and touch the glyphs
-    near = cv2.dilate(core.astype(np.uint8), _disc(max(2, round(0.08 * tall)))) > 0
-    other = (bright, dark)[1 - main]
-    edge = near & inside & (other > max(_LEAST, 0.6 * float(np.median((bright, dark)[main][core]))))
-    rim = max(1, round(0.035 * tall)) + 1  # what anti-aliasing and JPEG have spread
-    hole[view] |= cv2.dilate((core | edge).astype(np.uint8), _disc(rim)) > 0
+    lighter = light[core].mean() > dark[core].mean()
+    core |= _outline(core, dark if lighter else light, inside, round(0.15 * tall))
+    rim = 1 + round(0.02 * tall)  # what anti-aliasing and JPEG have spread
+    hole[view] |= cv2.dilate(core.astype(np.uint8), _disc(rim)) > 0
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2), np.uint8)
 
 
-def _strokes(part: Pixels, tall: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """How much each pixel (h, w) is brighter, and how much darker, than what is wider than a stroke."""
+def _strokes(part: Pixels, tall: float) -> tuple[Pixels, Pixels, Pixels]:
+    """How much each pixel (h, w) is lighter, darker, and of another hue than what is wider than a stroke."""
     lab = cv2.cvtColor(part, cv2.COLOR_RGB2LAB)
-    disc = _disc(max(2, round(0.22 * tall)))
-    bright = cv2.morphologyEx(lab, cv2.MORPH_TOPHAT, disc)
-    dark = cv2.morphologyEx(lab, cv2.MORPH_BLACKHAT, disc)
-    # colour (a, b) has no polarity of its own: it strengthens what lightness says
-    return bright.max(axis=2), dark.max(axis=2)
+    disc = _disc(max(2, round(0.17 * tall)))
+    light, dark = (cv2.morphologyEx(lab, way, disc) for way in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    hue = np.maximum(light[..., 1:], dark[..., 1:]).max(axis=2)
+    return light[..., 0], dark[..., 0], hue
 
 
-def _core(strokes: NDArray[np.uint8], box: Hole, inside: Hole) -> Hole:
-    """The surely stroke pixels, and those that hang together with them and are half as strong."""
-    values = strokes[box]
-    level, _ = cv2.threshold(values.reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    level = max(level, _LEAST)
-    weak = ((strokes > 0.5 * level) & inside).astype(np.uint8)
-    _, labels = cv2.connectedComponents(weak, connectivity=8)
+def _glyphs(strokes: Pixels, lab: NDArray[np.int16], box: Hole, inside: Hole) -> tuple[Hole, float]:
+    """The strokes of one colour in a box (h, w), and how well that colour accounts for what is there.
+
+    The colour is that of the strongest strokes. Of letters that are see-through it varies, and so it may here.
+    """
+    level, _ = cv2.threshold(strokes[box].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    level = max(float(level), _LEAST)
     strong = (strokes > level) & box
-    kept = np.unique(labels[strong])
-    return np.asarray(np.isin(labels, kept[kept > 0]) & (weak > 0))
+    if not strong.any():
+        return strong, 0.0
+    strongest = strong & (strokes >= np.percentile(strokes[strong], 60))
+    colour = np.median(lab[strongest], axis=0)
+    apart = np.abs(lab - colour).max(axis=2)
+    allowed = max(20.0, 2.5 * float(np.median(apart[strongest])))
+    weak = ((strokes > 0.5 * level) & (apart < 1.6 * allowed) & inside).astype(np.uint8)
+    _, labels = cv2.connectedComponents(weak, connectivity=8)
+    kept = np.unique(labels[strong & (apart < allowed)])
+    glyphs = np.isin(labels, kept[kept > 0]) & (weak > 0)
+    glyphs |= box & (strokes > _LEAST) & (apart < allowed)
+    # letters leave most of their box free: more is a patch of the background
+    share = max(np.count_nonzero(glyphs & box) / np.count_nonzero(box), _USUAL_SHARE) / _USUAL_SHARE
+    return glyphs, float(((strokes[glyphs] / allowed) ** 2).sum()) / share**4
 
 
-def _evenness(part: Pixels, core: Hole) -> float:
-    """Near 1 if ``core`` has one colour, as glyphs do, near 0 if it has many."""
-    if not core.any():
-        return 0.0
-    colours = part[core].astype(np.float32)
-    spread = float(np.median(np.abs(colours - np.median(colours, axis=0)).max(axis=1)))
-    return 1 / (1 + spread / 20)
+def _outline(core: Hole, other: Pixels, inside: Hole, reach: int) -> Hole:
+    """Outline or shadow: what is of the other polarity around (h, w) glyphs, as far as it goes along with them."""
+    distance = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
+    strong = (other > 2 * _LEAST) & inside
+    hole = np.zeros(core.shape, bool)
+    for far in range(1, max(2, reach) + 1):
+        ring = (distance > far - 1) & (distance <= far) & inside
+        if far > 1 and np.count_nonzero(ring & strong) < 0.3 * np.count_nonzero(ring):
+            break
+        hole |= ring & strong
+    return hole
