@@ -7,30 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.cli.options import (
-    DEVICE_METAVAR,
-    DTYPES,
-    WEIGHTS_METAVAR,
-    complete_devices,
-    complete_dtypes,
-    complete_weights,
-)
+from damgan_cli.cli.options import device_option, dtype_option, weights_option
 from damgan_cli.weights.find import DEFAULT_WEIGHTS
 
 SIZES = (128, 256, 512, 2048)
 
 
 def bench(
-    weights: Annotated[
-        str,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar=WEIGHTS_METAVAR,
-            autocompletion=complete_weights,
-            help="The model to measure.",
-        ),
-    ] = DEFAULT_WEIGHTS,
+    weights: Annotated[str, weights_option("The model to measure.")] = DEFAULT_WEIGHTS,
     size: Annotated[
         list[int] | None,
         typer.Option(
@@ -40,23 +24,9 @@ def bench(
             show_default=", ".join(map(str, SIZES)),
         ),
     ] = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=DEVICE_METAVAR,
-            autocompletion=complete_devices,
-            help="Where; may be repeated.",
-            show_default="auto",
-        ),
-    ] = None,
+    device: Annotated[list[str] | None, device_option("Where; may be repeated.", show_default="auto")] = None,
     dtype: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="|".join(DTYPES),
-            autocompletion=complete_dtypes,
-            help="Number type; may be repeated.",
-            show_default="auto",
-        ),
+        list[str] | None, dtype_option("Number type; may be repeated.", show_default="auto")
     ] = None,
     batch_size: Annotated[
         int | None,

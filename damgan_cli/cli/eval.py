@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.cli.options import (
-    DEVICE_METAVAR,
-    DTYPES,
-    WEIGHTS_METAVAR,
-    complete_devices,
-    complete_dtypes,
-    complete_weights,
-)
+from damgan_cli.cli.options import WEIGHTS_METAVAR, complete_weights, device_option, dtype_option
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError, did_you_mean
 from damgan_cli.runtime.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
 
@@ -108,24 +101,8 @@ def evaluate(
         Path | None,
         typer.Option("--save", metavar="DIR", help="Keep truths, masks and results of --images here."),
     ] = None,
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            metavar=DEVICE_METAVAR,
-            autocompletion=complete_devices,
-            help="Where the networks run.",
-        ),
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            "--dtype",
-            metavar="|".join(DTYPES),
-            autocompletion=complete_dtypes,
-            help="Number type the weights use.",
-        ),
-    ] = "auto",
+    device: Annotated[str, device_option("Where the networks run.")] = "auto",
+    dtype: Annotated[str, dtype_option("Number type the weights use.")] = "auto",
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     report: Annotated[
         Path | None,

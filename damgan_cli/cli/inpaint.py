@@ -7,20 +7,15 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.cli.options import (
-    DEVICE_METAVAR,
-    DTYPES,
-    WEIGHTS_METAVAR,
-    complete_devices,
-    complete_dtypes,
-    complete_weights,
-)
-from damgan_cli.errors import ExitCode, ImageFileError, MaskError
+from damgan_cli.cli.hole_options import Boxes, Circles, Extend, MaskValues, Polygons, hole_options
+from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, report, summarise
+from damgan_cli.cli.options import device_option, dtype_option, weights_option
+from damgan_cli.errors import ExitCode, ImageFileError
 from damgan_cli.runtime.paths import STREAM, is_stream
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, fingerprint
 
@@ -29,12 +24,9 @@ if TYPE_CHECKING:
 
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
-    from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.jobs import Job
     from damgan_cli.inpainting.record import Settings
     from damgan_cli.runtime.distributed import World
-
-
-_NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fit": None}
 
 
 def inpaint(
@@ -47,17 +39,17 @@ def inpaint(
         ),
     ],
     mask: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--mask",
             "-m",
             metavar="MASK",
             help="White is filled. One image for all photos, a folder with one mask for each photo (same "
-            "relative path, any extension), - for stdin, or the word [bold]alpha[/]: fill what is "
-            "transparent.",
+            "relative path, any extension), a COCO file (.json), - for stdin, or the word [bold]alpha[/]: "
+            "fill what is transparent.",
             show_default=False,
         ),
-    ],
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -69,34 +61,13 @@ def inpaint(
             show_default=False,
         ),
     ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(
-            "--weights",
-            "-w",
-            metavar=WEIGHTS_METAVAR,
-            autocompletion=complete_weights,
-            help="The model to use.",
-        ),
-    ] = DEFAULT_WEIGHTS,
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            metavar=DEVICE_METAVAR,
-            autocompletion=complete_devices,
-            help="auto takes a GPU if there is one.",
-        ),
-    ] = "auto",
-    dtype: Annotated[
-        str,
-        typer.Option(
-            "--dtype",
-            metavar="|".join(DTYPES),
-            autocompletion=complete_dtypes,
-            help="Number type; auto takes what the device is fast at.",
-        ),
-    ] = "auto",
+    boxes: Boxes = None,
+    polygons: Polygons = None,
+    circles: Circles = None,
+    extend: Extend = None,
+    weights: Annotated[str, weights_option("The model to use.")] = DEFAULT_WEIGHTS,
+    device: Annotated[str, device_option("auto takes a GPU if there is one.")] = "auto",
+    dtype: Annotated[str, dtype_option("Number type; auto takes what the device is fast at.")] = "auto",
     batch_size: Annotated[
         str,
         typer.Option(
@@ -116,6 +87,7 @@ def inpaint(
         ),
     ] = "auto",
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is filled.")] = False,
+    mask_value: MaskValues = None,
     dilate: Annotated[
         int, typer.Option("--dilate", metavar="PX", min=0, help="Grow the hole, to cover an object's rim.")
     ] = 0,
@@ -167,7 +139,7 @@ def inpaint(
     offline: Annotated[bool, typer.Option("--offline", help="Never touch the network.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Fill the white part of a mask in photos, or in every photo of a folder.
+    """Fill holes in photos, or in every photo of a folder: a mask's white part, boxes, a larger canvas.
 
     Known pixels stay as they are, to the bit where the file format is lossless.
     Size, mode, format and metadata are kept. Outputs that exist are skipped:
@@ -178,19 +150,23 @@ def inpaint(
       damgan inpaint photo.jpg --mask mask.png
       damgan inpaint *.jpg --mask watermark.png --resize-mask -o filled
       damgan inpaint photos --mask masks -o filled
+      damgan inpaint photos --box right=2%,bottom=2%,25%,6% -o filled
+      damgan inpaint photo.jpg --extend top=30%
       damgan inpaint cutout.png --mask alpha -o whole.png
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
-    from damgan_cli.inpainting.jobs import ALPHA, mask_settings, plan_jobs
+    from damgan_cli.inpainting.jobs import plan_jobs
     from damgan_cli.inpainting.record import Record
+    from damgan_cli.photos.extend import parse_margins
     from damgan_cli.photos.limits import MAX_PIXELS, limit_pixels
     from damgan_cli.runtime.atomic import remove_strays
     from damgan_cli.runtime.distributed import World
 
-    if invert_mask and mask == ALPHA:
-        raise MaskError(
-            "--invert-mask does not go with --mask alpha.", "Transparent pixels are what is filled."
-        )
+    drawn = {"box": boxes or [], "polygon": polygons or [], "circle": circles or []}
+    margins = parse_margins(extend) if extend is not None else None
+    holes = hole_options(
+        mask, drawn, mask_value or [], dilate, extend, invert=invert_mask, resize=resize_mask
+    )
     to_stdout = out == str(STREAM) or (out is None and is_stream(Path(sources[0])))
     if to_stdout and not dry_run:
         console.check_stdout_for_a_picture(as_json=as_json)
@@ -201,6 +177,8 @@ def inpaint(
     quiet = quiet or not world.first
 
     def settings() -> Settings:
+        from damgan_cli.inpainting.holes import mask_settings
+
         return {
             "weights": fingerprint(weights),
             "fit": fit,
@@ -208,6 +186,9 @@ def inpaint(
             "dilate": dilate,
             "resize_mask": resize_mask,
             "quality": quality,
+            "extend": extend,
+            "mask_value": " ".join(map(str, mask_value or [])) or None,
+            **{kind: " ".join(texts) or None for kind, texts in drawn.items()},
             **mask_settings(mask),
         }
 
@@ -218,7 +199,8 @@ def inpaint(
             out,
             fakeness=attention,
             overwrite=overwrite,
-            resize_mask=resize_mask,
+            holes=holes,
+            margins=margins,
             settings=settings,
         )
     )
@@ -229,17 +211,17 @@ def inpaint(
         console.warn(f"left out, as these kinds are not read: {len(plan.left_out)} of {', '.join(kinds)}")
     if dry_run:
         if world.first:
-            _list_plan(plan, as_json=as_json, quiet=quiet)
+            list_plan(plan, as_json=as_json, quiet=quiet)
         world.leave()
         return
     from damgan_cli.inpainting.folder import Options
 
     if world.first:  # the others do not write before it has loaded the model
         remove_strays(plan.folders)
-    options = Options(invert_mask, dilate, quality, resize_mask, sync or plan.single)
+    options = Options(holes, margins, quality, sync or plan.single)
     record, replaced = Record(), []
     results: list[Result] = []
-    model = _NO_MODEL
+    model = NO_MODEL
     code = ExitCode.OK
     with _mask_warnings(quiet=quiet):
         if plan.jobs:
@@ -251,7 +233,7 @@ def inpaint(
 
             try:
                 inpainter = _load_after_the_first(world, load)
-                model = _describe(inpainter)
+                model = describe(inpainter)
                 if world.first:
                     replaced = record.begin(plan.targets, plan.settings)
                 _run(world.share(plan.jobs), inpainter, options, results, quiet=quiet)
@@ -272,9 +254,9 @@ def inpaint(
     if counts["failed"] and code is ExitCode.OK and world.first:
         code = ExitCode.SOME_FILES_FAILED
     if as_json and world.first:
-        console.print_json(_report(plan, results, model, counts, seconds))
+        console.print_json(report(plan, results, model, counts, seconds))
     if not quiet:
-        _summarise(plan, counts, seconds, interrupted=code is ExitCode.INTERRUPTED)
+        summarise(plan, counts, seconds, interrupted=code is ExitCode.INTERRUPTED)
     if code is not ExitCode.OK:
         raise typer.Exit(code)
 
@@ -358,75 +340,3 @@ def _mask_warnings(*, quiet: bool) -> Iterator[None]:
         yield
     if len(caught) > 1 and not quiet:
         console.warn(f"{len(caught) - 1} more masks drew a warning of this kind")
-
-
-def _list_plan(plan: Plan, *, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        console.print_json(
-            _report(plan, [], _NO_MODEL, Counter(planned=len(plan.jobs), skipped=len(plan.skipped)), 0.0)
-        )
-    else:
-        for job in plan.jobs:
-            typer.echo(console.printable(f"{job.photo} -> {job.output}"))
-    if not quiet:
-        console.note(
-            f"{len(plan.jobs)} to fill, {len(plan.skipped)} exist already; nothing was written (--dry-run)"
-        )
-
-
-def _summarise(plan: Plan, counts: Counter[str], seconds: float, *, interrupted: bool) -> None:
-    parts = [
-        f"{counts[status]} {status}" for status in ("filled", "copied", "skipped", "failed") if counts[status]
-    ]
-    line = f"{', '.join(parts) or 'nothing done'} in {seconds:.1f} s"
-    if len(plan.jobs) == 1 and counts["filled"] + counts["copied"]:
-        output = plan.jobs[0].output
-        line += f": {'stdout' if output == STREAM else output}"
-    if counts["skipped"]:
-        line += " (skipped ones exist; --overwrite replaces them)"
-    if interrupted:
-        line = f"interrupted: {line}; the same command goes on from here"
-    console.note(line)
-
-
-def _describe(inpainter: Inpainter) -> dict[str, Any]:
-    loaded = inpainter.weights
-    return {
-        "weights": {"name": loaded.name, "source": loaded.source, "revision": loaded.revision},
-        "device": str(inpainter.device),
-        "dtype": str(inpainter.dtype).removeprefix("torch."),
-        "fit": inpainter.fit,
-    }
-
-
-def _report(
-    plan: Plan, results: list[Result], model: dict[str, Any], counts: Counter[str], seconds: float
-) -> dict[str, Any]:
-    """The document of ``--json``; jobs that an interruption kept from being done are ``planned``."""
-    done = {result.job.name: result for result in results}
-
-    def entry(job: Job, status: str) -> dict[str, Any]:
-        result = done.get(job.name)
-        return {
-            "photo": str(job.photo),
-            "mask": None if job.mask is None else str(job.mask),
-            "output": str(job.output),
-            "attention": None if job.fakeness is None else str(job.fakeness),
-            "status": result.status if result else status,
-            "error": result.error if result else None,
-            "width": job.size[0] if job.size else None,
-            "height": job.size[1] if job.size else None,
-            "hole_ratio": result.hole_share if result else None,
-            "seconds": round(result.seconds, 4) if result else None,
-        }
-
-    return {
-        "version": 1,
-        "command": "inpaint",
-        **model,
-        "seconds": round(seconds, 4),
-        "counts": {status: counts[status] for status in ("filled", "copied", "skipped", "failed", "planned")},
-        "files": [entry(job, "planned") for job in plan.jobs]
-        + [entry(job, "skipped") for job in plan.skipped],
-        "left_out": [str(path) for path in plan.left_out],
-    }

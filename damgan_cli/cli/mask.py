@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from damgan_cli.cli import console
+from damgan_cli.cli.mask_values import found_options, parse_range, parse_size, shapes_of, source_options
 from damgan_cli.cli.options import complete_kinds
 from damgan_cli.errors import DamganError, ExitCode, MaskError
 from damgan_cli.runtime.paths import STREAM, is_folder, lies_in
 
 if TYPE_CHECKING:
     from damgan_cli.masks.dataset import MaskJob, MaskSettings
-
-_MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
 
 
 def mask(
@@ -26,8 +24,8 @@ def mask(
         typer.Argument(
             metavar="KIND",
             autocompletion=complete_kinds,
-            help="One or more of the kinds above, each mask takes the next in turn; "
-            "or one of those made from files, and the files or folders.",
+            help="One or more of the kinds above, each mask takes the next in turn; one of those made from "
+            "files or found in photos, and the files or folders; or shapes with their numbers.",
             show_default=False,
         ),
     ],
@@ -89,12 +87,40 @@ def mask(
             help="Difference per 8-bit channel that from-color and from-diff overlook; JPEG needs about 24.",
         ),
     ] = 0,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            metavar="X,Y,W,H",
+            help="Around an object, in px or %. May be repeated, as the next two.",
+            show_default=False,
+        ),
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option("--point", metavar="X,Y", help="On the object.", show_default=False),
+    ] = None,
+    not_points: Annotated[
+        list[str] | None,
+        typer.Option("--not-point", metavar="X,Y", help="On what is not meant.", show_default=False),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength",
+            metavar="0-1",
+            min=0,
+            max=1,
+            help="How faint scratches may be: the higher, the more is found, and marked by mistake.",
+            show_default="0.5",
+        ),
+    ] = None,
     region: Annotated[
         str | None,
         typer.Option(
             "--region",
-            metavar="WxH+X+Y",
-            help="Where from-color, from-alpha and from-diff look: width, height, left and top in pixels.",
+            metavar="X,Y,W,H|WxH+X+Y",
+            help="Where text, scratches, from-color, from-alpha and from-diff look, in px or %.",
             show_default="everywhere",
         ),
     ] = None,
@@ -116,7 +142,9 @@ def mask(
     ] = 0,
     preview: Annotated[
         Path | None,
-        typer.Option("--preview", metavar="PNG", help="Also write a contact sheet of the first 60 masks."),
+        typer.Option(
+            "--preview", metavar="PNG", help="Also write a sheet of the first 60 masks, over their photos."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
@@ -144,6 +172,9 @@ def mask(
       damgan mask thick thin -o masks --like photos --seed 7 --preview sheet.png
       damgan mask center -o center.png --size 128
       damgan mask from-diff before.png after.png -o changed.png --dilate 4
+      damgan mask object photo.jpg --box 120,80,200,300 -o mask.png --preview look.png
+      damgan mask text photos --region 60%,85%,40%,15% -o masks
+      damgan mask box right=2%,bottom=2%,25%,6% --like photos -o masks
 
     \b
     [bold]Kinds[/] (share of hole on average)
@@ -167,38 +198,68 @@ def mask(
       from-diff BEFORE AFTER  where two photos differ
       expand MASKS            masks dilated by --dilate pixels
       contract MASKS          masks shrunk by --dilate pixels
+
+    \b
+    [bold]Found in photos[/] (files or folders; where nothing is found a mask is empty)
+      object PHOTO            what a --box encloses or a --point lies on
+      text PHOTOS             letters of captions, dates, watermarks
+      scratches PHOTOS        scratches and dust of old scans
+      same PHOTOS             one mask of what all have in the same place
+
+    \b
+    [bold]Shapes[/] (with --like or --size; right=X and bottom=Y count from there)
+      box X,Y,W,H   polygon X,Y,X,Y,...   circle X,Y,R
     """  # noqa: D301
     from damgan_cli.masks.dataset import MANIFEST, VERSION, MaskSettings, Record, make_files, write_manifest
     from damgan_cli.masks.derive import SOURCE_KINDS
+    from damgan_cli.masks.find import FOUND_KINDS
     from damgan_cli.masks.generate import Boxes
     from damgan_cli.masks.jobs import jobs_from, jobs_like, numbered_jobs, refuse_existing
 
-    low, high = _parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
-    boxes = Boxes((int(low), int(high)), _parse_range("--box-size", box_size, "fractions of a side", 0, 1))
+    low, high = parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
+    boxes_of = Boxes((int(low), int(high)), parse_range("--box-size", box_size, "fractions of a side", 0, 1))
     if out == STREAM:
         console.check_stdout_for_a_picture(as_json=as_json)
         if preview:
             raise MaskError("--preview does not go with -o -.", "Give a file with -o.")
     single = out == STREAM or (out.suffix.lower() == ".png" and not is_folder(out))
     failed: dict[str, str] = {}
-    if kinds[0] in {usage.split()[0] for usage in SOURCE_KINDS}:
+    kind, shapes = kinds[0], shapes_of(kinds)
+    found, derived = ({usage.split()[0] for usage in usages} for usages in (FOUND_KINDS, SOURCE_KINDS))
+    _refuse(kind, "found in photos", kind in found, {
+        "--box": boxes, "--point": points, "--not-point": not_points, "--strength": strength is not None,
+    })  # fmt: skip
+    _refuse(kind, "made from files", kind in derived, {
+        "--color": color is not None, "--tolerance": tolerance > 0, "--invert-mask": invert_mask,
+    })  # fmt: skip
+    _refuse(kind, "made from files", kind in derived | found, {
+        "--dilate": dilate is not None, "--region": region is not None,
+    })  # fmt: skip
+    if kind in derived | found:
         for option, given in {"--size": size, "--like": like, "--count": count, "--ratio": ratio}.items():
             if given is not None:
-                raise MaskError(f"{option} does not go with {kinds[0]}.", "Its masks are as the files are.")
-        jobs = jobs_from(kinds[0], kinds[1:], out, single)
-        options = _source_options(kinds[0], color, tolerance, dilate, invert_mask, region)
+                raise MaskError(f"{option} does not go with {kind}.", "Its masks are as the files are.")
+        if kind in found:
+            options = found_options(
+                kind, boxes or [], points or [], not_points or [], strength, region, dilate
+            )
+        else:
+            options = source_options(kind, color, tolerance, dilate, region, invert=invert_mask)
+        jobs = jobs_from(kind, kinds[1:], out, single)
         settings = MaskSettings(source_options=options)
     else:
-        for option, unfit in {
-            "--color": color is not None, "--tolerance": tolerance > 0, "--dilate": dilate is not None,
-            "--invert-mask": invert_mask, "--region": region is not None,
-        }.items():  # fmt: skip
-            if unfit:
-                raise MaskError(f"{option} is for masks made from files.", "See the kinds in --help.")
-        limits = _parse_range("--ratio", ratio, "hole shares", 0, 1) if ratio is not None else None
-        settings = MaskSettings(seed, limits, boxes)
+        if shapes and ratio is not None:
+            raise MaskError("--ratio does not go with shapes.", "Their numbers say how large they are.")
+        if shapes:
+            kinds = [kind]
+        limits = parse_range("--ratio", ratio, "hole shares", 0, 1) if ratio is not None else None
+        settings = MaskSettings(seed, limits, boxes_of, shapes=shapes)
         if like is None:
-            jobs = numbered_jobs(kinds, out, single, _parse_size(size or "256"), count or 1)
+            if shapes and size is None:
+                raise MaskError(
+                    f"{kind} needs the size of the photo.", "Give --like PHOTO, or --size WIDTHxHEIGHT."
+                )
+            jobs = numbered_jobs(kinds, out, single, parse_size(size or "256"), count or 1)
         else:
             if size is not None or count is not None:
                 raise MaskError(
@@ -207,7 +268,8 @@ def mask(
                     "Leave one of the two out.",
                 )
             jobs = jobs_like(kinds, out, single, like, failed)
-        _try_kinds(kinds, jobs, settings)
+        if not shapes:
+            _try_kinds(kinds, jobs, settings)
     root = out.parent if single else out
     manifest = None if single else out / MANIFEST
     if preview and (preview.suffix.lower() != ".png" or lies_in(preview, root)):
@@ -228,7 +290,7 @@ def mask(
     if manifest:
         write_manifest(manifest, records)
     if preview and records:
-        from damgan_cli.masks.dataset import write_sheet
+        from damgan_cli.masks.sheet import write_sheet
 
         write_sheet(preview, records, root)
     for path, message in failed.items():
@@ -248,10 +310,19 @@ def mask(
             f"{len(records)} mask{'s' * (len(records) > 1)} in {place}, hole share "
             f"{min(shares):.3f} to {max(shares):.3f}, {sum(shares) / len(shares):.3f} on average"
         )
-        if not min(shares):
-            console.warn(f"{shares.count(0)} of them have no hole")
+        empty = [record.file for record in records if not record.ratio]
+        if empty:
+            names = ", ".join(empty[:10]) + ", ..." * (len(empty) > 10)
+            console.warn(f"{len(empty)} of them have no hole: {names}")
     if failed:
         raise typer.Exit(ExitCode.SOME_FILES_FAILED)
+
+
+def _refuse(kind: str, what: str, fits: bool, options: dict[str, object]) -> None:
+    """Raise MaskError for options that are given although ``kind`` is of another sort."""
+    for option, given in options.items():
+        if given and not fits:
+            raise MaskError(f"{option} is for masks {what}, which {kind} is not.", "See the kinds in --help.")
 
 
 def _try_kinds(kinds: list[str], jobs: list[MaskJob], settings: MaskSettings) -> None:
@@ -264,75 +335,3 @@ def _try_kinds(kinds: list[str], jobs: list[MaskJob], settings: MaskSettings) ->
         make_mask(
             kind, largest.height, largest.width, rng, hole_share=settings.hole_share, boxes=settings.boxes
         )
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    """Width and height from ``256`` or ``512x384``."""
-    match = re.fullmatch(r"(\d{1,9})(?:[xX×](\d{1,9}))?", text.strip())
-    width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if width < 1 or height < 1:
-        raise MaskError(
-            f"--size {text} is no size in pixels.", "Give one side, as 256, or width and height, as 512x384."
-        )
-    if width * height > _MOST_PIXELS:
-        raise MaskError(
-            f"--size {text} is {width * height / 1e6:.0f} million pixels.",
-            "At most 178 million are supported.",
-        )
-    return width, height
-
-
-def _parse_range(option: str, text: str, what: str, least: int, most: int) -> tuple[float, float]:
-    try:
-        low, high = (float(part) for part in text.split("-"))
-    except ValueError:
-        low, high = 1.0, 0.0
-    if not least <= low <= high <= most or (most > 1 and not low.is_integer() & high.is_integer()):
-        example = "1-4" if most > 1 else "0.2-0.3"
-        raise MaskError(
-            f"{option} {text} is no range of {what}.",
-            f"Give LOW-HIGH within {least} and {most}, such as {example}.",
-        )
-    return low, high
-
-
-def _parse_region(text: str) -> tuple[int, int, int, int]:
-    match = re.fullmatch(r"(\d{1,9})[xX×](\d{1,9})\+(\d{1,9})\+(\d{1,9})", text.strip())
-    width, height, left, top = map(int, match.groups()) if match else (0, 0, 0, 0)
-    if width < 1 or height < 1:
-        raise MaskError(
-            f"--region {text} is no region.", "Give width, height, left and top in pixels, as 200x100+30+40."
-        )
-    return width, height, left, top
-
-
-def _parse_color(text: str) -> tuple[int, int, int]:
-    from PIL import ImageColor
-
-    try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-    except ValueError:
-        raise MaskError(
-            f"--color {text} is no colour.", "Give a name, as red, or '#rrggbb', as '#ff0000'."
-        ) from None
-    return red, green, blue
-
-
-def _source_options(
-    kind: str, color: str | None, tolerance: int, dilate: int | None, invert: bool, region: str | None
-) -> dict[str, object]:
-    if (color is None) == (kind == "from-color"):
-        raise MaskError(f"{kind} {'needs' if color is None else 'takes no'} --color.")
-    if dilate is None and kind in {"expand", "contract"}:
-        raise MaskError(f"{kind} needs --dilate PX.", f"Say by how many pixels to {kind}.")
-    if region is not None and kind in {"expand", "contract"}:
-        raise MaskError(f"--region does not go with {kind}.", "It is for masks made from photos.")
-    if invert and kind not in {"expand", "contract", "from-alpha"}:
-        raise MaskError(f"--invert-mask does not go with {kind}.", "It is for from-alpha, expand, contract.")
-    return {
-        "color": _parse_color(color) if color else (0, 0, 0),
-        "tolerance": tolerance,
-        "dilate": dilate or 0,
-        "invert": invert,
-        "region": _parse_region(region) if region is not None else None,
-    }

@@ -5,12 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICE_METAVAR = "auto|cpu|cuda[:N]|mps"
 WEIGHTS_METAVAR = "NAME|PATH|ORG/REPO[@REV]"
+
+
+def weights_option(help_text: str, **more: Any) -> Any:
+    """``--weights``, for `Annotated`."""
+    return typer.Option(
+        "--weights", "-w", metavar=WEIGHTS_METAVAR, autocompletion=complete_weights, help=help_text, **more
+    )
+
+
+def device_option(help_text: str, **more: Any) -> Any:
+    """``--device``."""
+    return typer.Option(
+        "--device", metavar=DEVICE_METAVAR, autocompletion=complete_devices, help=help_text, **more
+    )
+
+
+def dtype_option(help_text: str, **more: Any) -> Any:
+    """``--dtype``."""
+    return typer.Option(
+        "--dtype", metavar="|".join(DTYPES), autocompletion=complete_dtypes, help=help_text, **more
+    )
 
 
 class Command(TyperCommand):
@@ -69,7 +91,9 @@ def complete_dtypes(incomplete: str) -> list[str]:
 def complete_kinds(incomplete: str) -> list[str]:
     """Kinds of masks."""
     from damgan_cli.masks.derive import SOURCE_KINDS
+    from damgan_cli.masks.find import FOUND_KINDS
     from damgan_cli.masks.generate import MASK_KINDS
 
-    kinds = [*MASK_KINDS, *(usage.split()[0] for usage in SOURCE_KINDS)]
+    made = (usage.split()[0] for usage in (*SOURCE_KINDS, *FOUND_KINDS))
+    kinds = [*MASK_KINDS, *made, "polygon", "circle"]
     return [kind for kind in kinds if kind.startswith(incomplete)]

@@ -10,17 +10,17 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from damgan_cli.errors import DamganError, MaskError
-from damgan_cli.masks.derive import dilated, resized
-from damgan_cli.masks.read import read_mask
+from damgan_cli.errors import DamganError
+from damgan_cli.inpainting.holes import HoleOptions, HoleReader
 from damgan_cli.photos.color import rgb_of
-from damgan_cli.photos.fill import filled, transparent
+from damgan_cli.photos.extend import Margins, extended
+from damgan_cli.photos.fill import filled
 from damgan_cli.photos.limits import out_of_memory
 from damgan_cli.photos.read import read_file, read_photo
 from damgan_cli.photos.write import output_format, write_photo, write_png
@@ -28,8 +28,7 @@ from damgan_cli.runtime.atomic import write_atomically
 from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -43,15 +42,13 @@ _PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone an
 
 @dataclass(frozen=True)
 class Options:
-    """How masks are read and photos written."""
+    """How holes are made and photos written."""
 
-    invert: bool = False
-    dilate: int = 0
-    """How far (px) the hole grows."""
+    holes: HoleOptions = field(default_factory=HoleOptions)
+    margins: Margins | None = None
+    """How far the canvas grows, all of which is hole."""
     quality: int | None = None
     """Of JPEG, WebP, AVIF and HEIC, 1-100; None keeps a JPEG's, else 95."""
-    resize_mask: bool = False
-    """Stretch a mask of another size over its photo."""
     sync: bool = False
     """Whether each file is to be on the disk, safe from a crash of the machine, before it counts as done."""
 
@@ -80,23 +77,19 @@ class _Loaded:
     seconds: float
 
 
-def load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]] = read_mask) -> _Loaded:
-    """Read a job's photo and mask (by ``read``). Raises ImageFileError and MaskError."""
+def load(job: Job, options: Options, holes: HoleReader | None = None) -> _Loaded:
+    """Read a job's photo and its hole. Raises ImageFileError and MaskError."""
     start = time.perf_counter()
     data = read_file(job.photo)
     photo = read_photo(job.photo, data)
     form = output_format(photo, job.output)  # an extension that cannot be written is better known now
-    hole = transparent(photo) if job.mask is None else read(job.mask, invert=options.invert)
     rgb = rgb_of(photo)
-    if options.resize_mask:
-        hole = resized(hole, *rgb.shape[:2])
-    if rgb.shape[:2] != hole.shape:
-        raise MaskError(
-            f"The mask is {hole.shape[1]}x{hole.shape[0]}, but its photo {rgb.shape[1]}x{rgb.shape[0]}.",
-            "Both must have the same width and height; --resize-mask makes it so.",
-        )
+    hole = (holes or HoleReader([job], options.holes)).hole(job, photo, *rgb.shape[:2])
+    if options.margins is not None:
+        photo, hole = extended(photo, hole, options.margins)
+        rgb = rgb_of(photo)
     copied = data if form.name == photo.format and not hole.any() else None
-    return _Loaded(job, photo, rgb, dilated(hole, options.dilate), copied, time.perf_counter() - start)
+    return _Loaded(job, photo, rgb, hole, copied, time.perf_counter() - start)
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
@@ -109,7 +102,9 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
     workers = max(1, min(workers, len(batches)))
     leaving = threading.Event()
-    work = partial(_work, inpainter=inpainter, options=options, read=_mask_reader(jobs), leaving=leaving)
+    work = partial(
+        _work, inpainter=inpainter, options=options, holes=HoleReader(jobs, options.holes), leaving=leaving
+    )
     pool = ThreadPoolExecutor(workers)
     running: deque[tuple[Future[list[Result]], int]] = deque()
     try:
@@ -138,19 +133,6 @@ def parallelism(inpainter: Inpainter) -> tuple[int, int]:
     return min(_MOST_WORKERS, max(2, cores())), threads
 
 
-def _mask_reader(jobs: list[Job]) -> Callable[..., NDArray[np.bool_]]:
-    """`read_mask`, but one mask for all photos is read only once."""
-    if len({job.mask for job in jobs}) > 1:
-        return read_mask
-    once, turn = lru_cache(maxsize=1)(read_mask), threading.Lock()
-
-    def read(path: Path, *, invert: bool) -> NDArray[np.bool_]:
-        with turn:
-            return once(path, invert=invert)
-
-    return read
-
-
 def _pixels(job: Job) -> int:
     return job.size[0] * job.size[1] if job.size else 0
 
@@ -172,14 +154,14 @@ def _work(
     threads: int,
     inpainter: Inpainter,
     options: Options,
-    read: Callable[..., NDArray[np.bool_]],
+    holes: HoleReader,
     leaving: threading.Event,
 ) -> list[Result]:
     """Read, fill and write a batch, with so many ``threads`` of torch's; stops early when ``leaving``."""
     import torch
 
     torch.set_num_threads(threads)  # for this thread alone, and those that are started later
-    loaded = [_try_load(job, options, read) for job in batch if not leaving.is_set()]
+    loaded = [_try_load(job, options, holes) for job in batch if not leaving.is_set()]
     results = [item for item in loaded if isinstance(item, Result)]
     if not leaving.is_set():
         failed, fills = _fill([item for item in loaded if isinstance(item, _Loaded)], inpainter)
@@ -211,9 +193,9 @@ def _fill(
     return [], [(item, fill, share) for item, fill in zip(items, fills, strict=True)]
 
 
-def _try_load(job: Job, options: Options, read: Callable[..., NDArray[np.bool_]]) -> _Loaded | Result:
+def _try_load(job: Job, options: Options, holes: HoleReader) -> _Loaded | Result:
     try:
-        return load(job, options, read)
+        return load(job, options, holes)
     except Exception as problem:  # noqa: BLE001  # see _fill
         return _failed(job, problem)
 
@@ -223,7 +205,7 @@ def _try_save(item: _Loaded, fill: Fill, seconds: float, options: Options) -> Re
     job, photo, hole = item.job, item.photo, item.hole
     try:
         if hole.any():
-            photo = filled(photo, fill.rgb, hole, opaque=job.mask is None)
+            photo = filled(photo, fill.rgb, hole, opaque=options.holes.alpha)
             write_photo(photo, job.output, options.quality, sync=options.sync)
         elif item.copied is not None:
             write_atomically(job.output, item.copied, sync=options.sync)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -10,24 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from damgan_cli.errors import ImageFileError, MaskError, PairingError
+from damgan_cli.inpainting.holes import ALPHA, HoleOptions, check_readable, is_coco
 from damgan_cli.inpainting.record import Record
 from damgan_cli.inpainting.targets import check_no_photos_of_input, check_targets
-from damgan_cli.masks.read import read_mask
+from damgan_cli.photos.extend import extended_size
 from damgan_cli.photos.files import list_images
 from damgan_cli.photos.formats import EXTENSIONS, OTHER_IMAGES
 from damgan_cli.photos.limits import most_bytes
 from damgan_cli.photos.pairing import pair_by_relative_path, partners, some
 from damgan_cli.photos.read import displayed_size
-from damgan_cli.photos.received import receive, received
+from damgan_cli.photos.received import receive
 from damgan_cli.runtime.paths import STREAM, exists, is_file, is_folder, is_stream, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from damgan_cli.inpainting.record import Settings
+    from damgan_cli.photos.extend import Margins
 
-ALPHA = "alpha"
-"""In place of a mask: the photo's own transparent pixels are the hole."""
 RESULT_MARK = ".inpainted"
 _SHOWN = 10
 
@@ -40,12 +39,13 @@ class Job:
     """For people: the path relative to INPUT."""
     photo: Path
     mask: Path | None
-    """None: the photo's own transparent pixels."""
+    """None if the hole comes from elsewhere: transparent pixels, shapes, a larger canvas."""
     output: Path
     fakeness: Path | None
     """Where the fakeness map goes, if it is wanted."""
     size: tuple[int, int] | None = None
-    """Displayed width and height; None if the header cannot be read (the job will fail and say why)."""
+    """Displayed width and height of the result; None if the header cannot be read (the job will
+    fail and say why)."""
 
     @property
     def targets(self) -> tuple[Path, ...]:
@@ -94,32 +94,35 @@ class Plan:
 
 def plan_jobs(
     sources: Sequence[str | Path],
-    mask: str,
+    mask: str | None,
     out: str | Path | None = None,
     *,
     fakeness: Path | None = None,
     overwrite: bool = False,
-    resize_mask: bool = False,
+    holes: HoleOptions | None = None,
+    margins: Margins | None = None,
+    only: Sequence[Path] | None = None,
     settings: Callable[[], Settings] | None = None,
 ) -> Plan:
     """List what is to be done for ``sources``: a photo, several, or a folder; check all that can be known.
 
-    ``mask`` is `ALPHA`, a file for all photos, or a folder of one mask per photo. ``out`` is a file or a
-    folder; what ends in a slash is a folder. `paths.STREAM` is stdin and stdout. With ``settings`` (asked for
+    ``mask`` is `holes.ALPHA`, a file for all photos, a folder of one mask per photo, or None. ``only`` are
+    the photos of a folder that are meant, by default all. ``out`` is a file or a folder; what ends in a slash
+    is a folder. `paths.STREAM` is stdin and stdout. With ``settings`` (asked for
     once streams are received) outputs that were made with others are refused. Raises ImageFileError,
     PairingError or MaskError, each listing everything of its kind at once.
     """
     photos = list(dict.fromkeys(map(Path, sources)))
-    mask_path = None if mask == ALPHA else Path(mask)
+    mask_path = None if mask in {None, ALPHA} else Path(str(mask))
     out_path = None if out is None else Path(out)
     _check_inputs(photos, mask_path)
     record = Record()
     left_out: list[Path] = []
     single = len(photos) == 1 and not is_folder(photos[0])
     if is_folder(photos[0]):
-        jobs, earlier = _folder_jobs(photos[0], mask_path, out_path, fakeness, record)
+        jobs, earlier = _folder_jobs(photos[0], mask_path, out_path, fakeness, record, only)
         other_places = [path for path in (mask_path, out_path, fakeness) if path]
-        left_out = list_images(photos[0], other_places, OTHER_IMAGES)
+        left_out = [] if only is not None else list_images(photos[0], other_places, OTHER_IMAGES)
     else:
         into_folder = str(out).endswith(("/", os.sep))  # which a Path forgets
         if single and not (mask_path and is_folder(mask_path)):
@@ -134,21 +137,8 @@ def plan_jobs(
     made_with = settings() if settings else {}
     if settings:
         record.check((target for job in skipped for target in job.targets), made_with)
-    sized = _with_sizes(wanted, single=single, resize_mask=resize_mask)
+    sized = _with_sizes(wanted, holes or HoleOptions(), margins, single=single)
     return Plan(sized, skipped, single, earlier, left_out, made_with)
-
-
-def mask_settings(mask: str) -> Settings:
-    """The part of an output's settings that the mask is; empty for a folder, whose masks go by name."""
-    path = Path(mask)
-    if mask == ALPHA or is_folder(path):
-        return {"mask": ALPHA} if mask == ALPHA else {}
-    data = received(path)
-    try:
-        digest = hashlib.sha256(path.read_bytes() if data is None else data).hexdigest()
-    except OSError:  # which reading it as an image will tell
-        digest = ""
-    return {"mask": f"{path.name} {digest[:12]}"}
 
 
 def _check_inputs(photos: list[Path], mask: Path | None) -> None:
@@ -163,7 +153,7 @@ def _check_inputs(photos: list[Path], mask: Path | None) -> None:
     if mask is not None and mask != STREAM and not exists(mask):
         raise ImageFileError(
             f"The mask {mask} does not exist.",
-            "--mask is an image, a folder of images, or the word alpha.",
+            "--mask is an image, a folder of images, a COCO file (.json), or the word alpha.",
         )
     folders = [str(path) for path in photos if is_folder(path)]
     streams = [str(path) for path in photos if is_stream(path)]
@@ -265,7 +255,12 @@ def _files_jobs(
 
 
 def _folder_jobs(
-    source: Path, mask: Path | None, out: Path | None, fakeness: Path | None, record: Record
+    source: Path,
+    mask: Path | None,
+    out: Path | None,
+    fakeness: Path | None,
+    record: Record,
+    only: Sequence[Path] | None,
 ) -> tuple[list[Job], int]:
     if out is None or out == STREAM:
         raise ImageFileError(f"{source} is a folder, so results need a folder too.", "Give one with -o OUT.")
@@ -276,19 +271,22 @@ def _folder_jobs(
             if same(path, taken):
                 raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
     for role, path in folders:
-        if role not in {"INPUT", "the mask"}:
+        if role not in {"INPUT", "the mask"} and only is None:
             check_no_photos_of_input(path, role, source, record)
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
-    listed = list_images(source, exclude)
+    listed = list_images(source, exclude) if only is None else list(only)
     results = {path for path in listed if (original := _original(path)) and is_file(original)}
     photos: list[tuple[Path, Path | None]]
-    if mask is not None and is_folder(mask):
+    if mask is not None and is_folder(mask) and only is not None:
+        names = [path.relative_to(source).with_suffix("").as_posix() for path in listed]
+        photos = list(zip(listed, partners(names, mask, "photos", "masks", exclude=exclude), strict=True))
+    elif mask is not None and is_folder(mask):
         pairs = pair_by_relative_path(source, mask, "photos", "masks", exclude=exclude, optional=results)
         photos = [(pair.left, pair.right) for pair in pairs]
     else:
         photos = [(path, mask) for path in listed if path not in results]
     earlier = len(results.difference(photo for photo, _ in photos))
-    if not photos:
+    if not photos and only is None:
         raise PairingError(
             f"There are no photos in {source}.", f"Known extensions: {', '.join(sorted(EXTENSIONS))}."
         )
@@ -312,8 +310,8 @@ def _original(path: Path) -> Path | None:
     return path.with_name(path.stem.removesuffix(RESULT_MARK) + path.suffix)
 
 
-def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job]:
-    """Add the photos' sizes; raise MaskError listing all masks of another size than their photo.
+def _with_sizes(jobs: list[Job], holes: HoleOptions, margins: Margins | None, *, single: bool) -> list[Job]:
+    """Add the photos' sizes, ``margins`` included; MaskError lists all masks of another size than theirs.
 
     With one mask for several photos, those of another size fail by themselves, unless that is all of them.
     """
@@ -333,14 +331,14 @@ def _with_sizes(jobs: list[Job], *, single: bool, resize_mask: bool) -> list[Job
     if not single and jobs and jobs[0].mask is not None and len({job.mask for job in jobs}) == 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they come again when it is used
-            read_mask(jobs[0].mask)  # the one mask for all must be readable
+            check_readable(jobs[0].mask, holes)  # the one mask for all
     unfit, sized = [], []
     for job in jobs:
         photo = size(job.photo)
-        mask = size(job.mask) if job.mask else photo
-        if photo and mask and photo != mask and not resize_mask:
+        mask = size(job.mask) if job.mask and not is_coco(job.mask) else photo
+        if photo and mask and photo != mask and not holes.resize:
             unfit.append(f"{job.name}: photo {photo[0]}x{photo[1]}, mask {mask[0]}x{mask[1]}")
-        sized.append(replace(job, size=photo))
+        sized.append(replace(job, size=extended_size(photo, margins) if photo and margins else photo))
     if unfit and not (one_for_all and len(unfit) < len(jobs)):
         more = f"; and {len(unfit) - _SHOWN} more" if len(unfit) > _SHOWN else ""
         raise MaskError(

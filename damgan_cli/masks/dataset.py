@@ -1,22 +1,21 @@
-"""Mask files: many at once on all cores, their manifest and a contact sheet."""
+"""Mask files: many at once on all cores, and their manifest."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-import math
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from damgan_cli.errors import DamganError
 from damgan_cli.masks.derive import hole_from
+from damgan_cli.masks.find import FOUND_KINDS, found_hole
 from damgan_cli.masks.generate import Boxes, make_mask, mask_rng, touches_border
-from damgan_cli.masks.read import read_mask
+from damgan_cli.masks.shapes import draw_shapes
 from damgan_cli.photos.limits import memory_for
 from damgan_cli.photos.write import write_png
 from damgan_cli.runtime.atomic import write_atomically
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from damgan_cli.masks.shapes import Shape
+
 MANIFEST = "manifest.csv"
 VERSION = 1
 """Of the manifest's columns and of the JSON document."""
-
-_SHEET_CELL = 160
-_SHEET_MOST = 60
-_CAPTION = 18
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,9 @@ class MaskSettings:
     hole_share: tuple[float, float] | None = None
     boxes: Boxes = field(default_factory=Boxes)
     source_options: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of `derive.hole_from`."""
+    """Keyword arguments of `derive.hole_from`, or of `find.found_hole`."""
+    shapes: tuple[Shape, ...] = ()
+    """What is drawn instead of a random mask."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,11 @@ def _make(job: MaskJob, settings: MaskSettings, root: Path) -> Record | DamganEr
 
 def _make_one(job: MaskJob, settings: MaskSettings, root: Path) -> Record:
     if job.sources:
-        pixels = hole_from(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
+        found = job.kind in {usage.split()[0] for usage in FOUND_KINDS}
+        make = found_hole if found else hole_from
+        pixels = make(job.kind, job.sources, **settings.source_options).astype(np.uint8) * 255
+    elif settings.shapes:
+        pixels = draw_shapes(settings.shapes, job.height, job.width).astype(np.uint8) * 255
     else:
         rng = mask_rng(settings.seed, job.index)
         hole_share, boxes = settings.hole_share, settings.boxes
@@ -110,8 +113,8 @@ def _make_one(job: MaskJob, settings: MaskSettings, root: Path) -> Record:
         file=job.path.relative_to(root).as_posix(),
         kind=job.kind,
         source=" ".join(map(str, job.sources)) or None,
-        seed=None if job.sources else settings.seed,
-        index=None if job.sources else job.index,
+        seed=None if job.sources or settings.shapes else settings.seed,
+        index=None if job.sources or settings.shapes else job.index,
         width=pixels.shape[1],
         height=pixels.shape[0],
         ratio=round(np.count_nonzero(pixels) / pixels.size, 6),
@@ -131,28 +134,3 @@ def write_manifest(path: Path, records: Sequence[Record]) -> None:
             row | {"ratio": f"{record.ratio:.6f}", "touches_border": str(record.touches_border).lower()}
         )
     write_atomically(path, text.getvalue().encode())
-
-
-def write_sheet(path: Path, records: Sequence[Record], root: Path) -> int:
-    """Write a contact sheet (PNG) of the first 60 masks, with kind and hole share; returns their number.
-
-    Raises ImageFileError.
-    """
-    shown = records[:_SHEET_MOST]
-    columns = math.ceil(math.sqrt(1.5 * len(shown)))
-    rows = math.ceil(len(shown) / columns)
-    pitch = _SHEET_CELL + 8
-    sheet = np.full((rows * (pitch + _CAPTION) + 8, columns * pitch + 8), 96, np.uint8)
-    for number, record in enumerate(shown):
-        top, left = 8 + number // columns * (pitch + _CAPTION), 8 + number % columns * pitch
-        mask = read_mask(root / record.file).astype(np.uint8) * 255
-        scale = _SHEET_CELL / max(mask.shape)
-        size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-        small = cv2.resize(mask, size, interpolation=interpolation)
-        sheet[top : top + small.shape[0], left : left + small.shape[1]] = small
-        caption = f"{record.kind} {record.ratio:.3f}"
-        place = (left, top + small.shape[0] + 13)
-        cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 255, 1, cv2.LINE_AA)
-    write_png(path, sheet)
-    return len(shown)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from damgan_cli.masks.shapes import Shape
+
     Hole = NDArray[np.bool_]
 
 _CHANGED = 0.5  # share of pixels from which two photos may not be the same one before and after
@@ -42,14 +44,14 @@ def hole_from(
     tolerance: int = 0,
     dilate: int = 0,
     invert: bool = False,
-    region: tuple[int, int, int, int] | None = None,
+    region: Shape | None = None,
 ) -> Hole:
     """Make one mask, (H, W) bool, True in the hole, from one file, or two for ``from-diff``.
 
     ``kind`` is the first word of a key of ``SOURCE_KINDS``. ``tolerance`` (0-255) is the largest difference
     of any 8-bit RGB channel that still counts as the ``color`` or as equal. ``dilate`` >= 0 grows the hole by
     so many pixels, in ``contract`` shrinks it; ``invert`` reads masks with a black hole, and marks the other
-    part in ``from-alpha``. ``region`` (width, height, left, top, in px) limits what is looked for. Raises
+    part in ``from-alpha``. ``region``, a box, limits what is looked for. Raises
     ImageFileError, and MaskError from a photo without transparency, for a region outside of the photo, and
     for two photos that differ everywhere. If they differ in more than half of it, that is a MaskWarning.
     """
@@ -84,15 +86,15 @@ def _doubt_difference(share: float, sources: tuple[Path, ...], tolerance: int) -
     warnings.warn(f"{message}. {hint}", MaskWarning, stacklevel=3)
 
 
-def _inside(region: tuple[int, int, int, int], shape: tuple[int, ...], path: Path) -> Hole:
-    width, height, left, top = region
+def _inside(region: Shape, shape: tuple[int, ...], path: Path) -> Hole:
     inside = np.zeros(shape, bool)
-    inside[top : top + height, left : left + width] = True
-    if not inside.any():
+    try:
+        region.draw(inside)
+    except MaskError:
         raise MaskError(
-            f"The region {width}x{height}+{left}+{top} lies outside of {path} ({shape[1]}x{shape[0]}).",
-            "Give width, height, left and top in pixels: --region 200x100+30+40.",
-        )
+            f"The region {region.text} lies outside of {path} ({shape[1]}x{shape[0]}).",
+            "Give a box within it, such as --region 30,40,200,100.",
+        ) from None
     return inside
 
 

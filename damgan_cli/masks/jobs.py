@@ -14,16 +14,17 @@ from damgan_cli.photos.read import displayed_size
 from damgan_cli.runtime.paths import STREAM, check_folder_can_be_written, check_name, exists, is_folder
 
 _SHOWN = 10
+_MANY = {"text", "scratches", "same"}  # kinds that take several photos by name
 
 
 def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[MaskJob]:
-    """One job per file of a folder, or per pair of files of two folders.
+    """One job per file of a folder, per pair of files of two folders, or per photo named.
 
-    Raises ImageFileError, MaskError and PairingError.
+    Of ``same`` it is one job for all. Raises ImageFileError, MaskError and PairingError.
     """
     roots = [Path(place) for place in places]
     wanted = 2 if kind == "from-diff" else 1
-    if len(roots) != wanted:
+    if not roots or (len(roots) != wanted and kind not in _MANY):
         raise MaskError(
             f"{kind} takes {wanted} file{'s' * (wanted - 1)} or folder{'s' * (wanted - 1)}, "
             f"but {len(roots)} were given.",
@@ -32,10 +33,12 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Mas
     for root in roots:
         if not exists(root):
             raise ImageFileError(f"{root} does not exist.")
-    if len({is_folder(root) for root in roots}) > 1:
+    if wanted == 2 and len({is_folder(root) for root in roots}) > 1:
         raise ImageFileError(
             f"Of {places[0]} and {places[1]} one is a file and one a folder.", "Give two of the same."
         )
+    if kind == "same" or (len(roots) > 1 and kind in _MANY):
+        return _jobs_of_several(kind, roots, out, single)
     if not is_folder(roots[0]):
         target = out if single else out / f"{roots[-1].stem}.png"
         _refuse_sources([target], roots, out)
@@ -57,6 +60,26 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Mas
     _refuse_twins([job.path for job in jobs])
     _refuse_sources([job.path for job in jobs], [file for _, files in named for file in files], out)
     return jobs
+
+
+def _jobs_of_several(kind: str, roots: list[Path], out: Path, single: bool) -> list[MaskJob]:
+    folders = [root for root in roots if is_folder(root)]
+    if folders and len(roots) > 1:
+        raise ImageFileError(
+            f"{folders[0]} is a folder, and goes alone.", "Give several photos, or one folder."
+        )
+    if kind == "same":
+        if not single:
+            raise MaskError(f"same makes one mask, but {out} is a folder.", "Give a .png file with -o.")
+        _refuse_sources([out], roots, out)
+        return [MaskJob(out, kind, sources=tuple(roots))]
+    if single:
+        raise MaskError(f"{len(roots)} masks do not fit into the one file {out}.", "Give a folder with -o.")
+    top = Path(os.path.commonpath([root.parent.absolute() for root in roots]))
+    targets = [out / root.absolute().relative_to(top).with_suffix(".png") for root in roots]
+    _refuse_twins(targets)
+    _refuse_sources(targets, roots, out)
+    return [MaskJob(target, kind, sources=(root,)) for target, root in zip(targets, roots, strict=True)]
 
 
 def numbered_jobs(

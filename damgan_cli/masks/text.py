@@ -101,7 +101,10 @@ def _strokes(part: Pixels, tall: float) -> tuple[Pixels, Pixels, Pixels]:
     """How much each pixel (h, w) is lighter, darker, and of another hue than what is wider than a stroke."""
     lab = cv2.cvtColor(part, cv2.COLOR_RGB2LAB)
     disc = _disc(max(2, round(0.17 * tall)))
-    light, dark = (cv2.morphologyEx(lab, way, disc) for way in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT))
+    light, dark = (
+        np.asarray(cv2.morphologyEx(lab, way, disc), np.uint8)
+        for way in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)
+    )
     hue = np.maximum(light[..., 1:], dark[..., 1:]).max(axis=2)
     return light[..., 0], dark[..., 0], hue
 
@@ -109,7 +112,7 @@ def _strokes(part: Pixels, tall: float) -> tuple[Pixels, Pixels, Pixels]:
 def _glyphs(strokes: Pixels, lab: NDArray[np.int16], box: Hole, inside: Hole) -> tuple[Hole, float]:
     """The strokes of one colour in a box (h, w), and how well that colour accounts for what is there.
 
-    The colour is that of the strongest strokes. Of letters that are see-through it varies, and so it may here.
+    The colour is that of the strongest strokes. Of see-through letters it varies, and may.
     """
     level, _ = cv2.threshold(strokes[box].reshape(-1, 1), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     level = max(float(level), _LEAST)
@@ -131,7 +134,7 @@ def _glyphs(strokes: Pixels, lab: NDArray[np.int16], box: Hole, inside: Hole) ->
 
 
 def _outline(core: Hole, other: Pixels, inside: Hole, reach: int) -> Hole:
-    """Outline or shadow: what is of the other polarity around (h, w) glyphs, as far as it goes along with them."""
+    """Outline or shadow: what is of the other polarity around glyphs (h, w), as far as it follows them."""
     distance = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
     strong = (other > 2 * _LEAST) & inside
     hole = np.zeros(core.shape, bool)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from damgan_cli.inpainting.folder import Options, fill_photos
+from damgan_cli.inpainting.holes import HoleOptions
 from damgan_cli.inpainting.inpainter import Inpainter
 from damgan_cli.inpainting.jobs import Job
 from damgan_cli.photos.exif import ORIENTATION
@@ -64,18 +65,20 @@ def test_files_of_every_kind(data, tiny_weights):
     tags = Image.Exif()
     tags[ORIENTATION] = orientation
     hole = data.draw(holes(size[::-1] if orientation >= 5 else size), "hole")
-    options = Options(data.draw(st.booleans(), "invert"), data.draw(st.sampled_from([0, 0, 1, 4]), "dilate"))
+    options = Options(
+        HoleOptions(data.draw(st.booleans(), "invert"), data.draw(st.sampled_from([0, 0, 1, 4]), "dilate"))
+    )
     dtype = data.draw(st.sampled_from(["float32", "bfloat16"]), "dtype")
     inpainter = Inpainter(tiny_weights, device="cpu", dtype=dtype, batch_size=data.draw(st.integers(1, 9)))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # masks that cover everything
         photo, mask, output = Path(folder, name), Path(folder, "mask.png"), Path(folder, "out", name)
         LOSSLESS[name](photo, size, exif=tags.tobytes() if orientation > 1 else b"")
-        write_png(mask, hole != options.invert)
+        write_png(mask, hole != options.holes.invert)
         fakeness = data.draw(st.none() | st.just(Path(folder, "maps", "a.png")), "attention")
         (result,) = fill_photos([Job(name, photo, mask, output, fakeness)], inpainter, options)
         assert result.error is None
-        dilated = cv2.dilate(hole.astype(np.uint8), _disc(options.dilate)) > 0
+        dilated = cv2.dilate(hole.astype(np.uint8), _disc(options.holes.dilate)) > 0
         # Pillow shows a TIFF upright, other formats as they are stored
         upright = photo.suffix.startswith(".tif") and "16" not in name
         known = ~dilated if upright else store(~dilated, orientation)
