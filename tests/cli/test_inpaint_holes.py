@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.cli.inpaint_files import HOLE, files, one_error, pixels, save
+from tests.cli.inpaint_files import HOLE, files, one_error
+from tests.files import pixels, save
 from tests.photos.photo_kinds import HEIGHT, WIDTH, noise
 
 BOX = np.zeros((HEIGHT, WIDTH), bool)
