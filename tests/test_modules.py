@@ -1,9 +1,19 @@
-"""The tests themselves."""
+"""Which module may import which, of the package and of the tests."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+
+import damgan_cli
+
+PACKAGE = Path(damgan_cli.__file__).parent
+ROOMS = (
+    *("errors", "runtime", "model", "perceptual", "photos", "masks", "weights", "inpainting"),
+    *("evaluation", "training", "page", "cli", "__main__"),
+)
+"""From the lowest, which imports no other, to the highest."""
 
 
 def test_no_test_module_imports_another():
@@ -12,3 +22,17 @@ def test_no_test_module_imports_another():
     files = sorted(Path(__file__).parent.rglob("*.py"))
     assert len(files) > 50
     assert [path.name for path in files if importing.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_imports_point_downwards():
+    """Also those that are only for types, or stand in functions."""
+    upwards = []
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            if room != "__init__" and module and module.startswith("damgan_cli."):
+                used = module.split(".")[1]
+                if ROOMS.index(used) > ROOMS.index(room):
+                    upwards.append(f"{path.name} imports {module}")
+    assert upwards == []
