@@ -6,6 +6,7 @@ import contextlib
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,18 +15,19 @@ import typer
 from damgan_cli.cli import console
 from damgan_cli.cli.hole_options import Boxes, Circles, Extend, MaskValues, Polygons, hole_options
 from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, report, summarise
+from damgan_cli.cli.inpaint_watch import check_watch, watch_folder
 from damgan_cli.cli.options import device_option, dtype_option, weights_option
 from damgan_cli.errors import ExitCode, ImageFileError
 from damgan_cli.runtime.paths import STREAM, is_stream
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
-    from damgan_cli.inpainting.jobs import Job
-    from damgan_cli.inpainting.record import Settings
+    from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.record import Record, Settings
     from damgan_cli.runtime.distributed import World
 
 
@@ -133,6 +135,14 @@ def inpaint(
             "loses none. One photo is always waited for.",
         ),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Go on filling what arrives in the folder INPUT, until Ctrl-C: each photo once it is "
+            "completely written, and has its mask if --mask is a folder.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
@@ -152,6 +162,7 @@ def inpaint(
       damgan inpaint photos --mask masks -o filled
       damgan inpaint photos --box right=2%,bottom=2%,25%,6% -o filled
       damgan inpaint photo.jpg --extend top=30%
+      damgan inpaint --watch incoming --mask logo.png -o filled
       damgan inpaint cutout.png --mask alpha -o whole.png
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
@@ -192,8 +203,11 @@ def inpaint(
             **mask_settings(mask),
         }
 
-    plan = world.broadcast(
-        lambda: plan_jobs(
+    if watch:
+        check_watch(sources, processes=world.size, dry_run=dry_run)
+
+    def plan_of(only: Sequence[Path] | None) -> Plan:
+        return plan_jobs(
             sources,
             mask,
             out,
@@ -201,9 +215,11 @@ def inpaint(
             overwrite=overwrite,
             holes=holes,
             margins=margins,
+            only=only,
             settings=settings,
         )
-    )
+
+    plan = world.broadcast(lambda: plan_of([] if watch else None))
     if plan.earlier_results and not quiet:
         console.note(f"{plan.earlier_results} earlier results (*.inpainted.*) are left out")
     if plan.left_out and not quiet:
@@ -221,16 +237,31 @@ def inpaint(
     options = Options(holes, margins, quality, sync or plan.single)
     record, replaced = Record(), []
     results: list[Result] = []
+    refused = 0
     model = NO_MODEL
     code = ExitCode.OK
     with _mask_warnings(quiet=quiet):
-        if plan.jobs:
 
-            def load() -> Inpainter:
-                if plan.single and world.first:
-                    _check_readable(plan.jobs[0], options)
-                return _load_inpainter(weights, device, dtype, at_once, fit, offline=offline)
+        def load() -> Inpainter:
+            if plan.single and world.first:
+                _check_readable(plan.jobs[0], options)
+            return _load_inpainter(weights, device, dtype, at_once, fit, offline=offline)
 
+        if watch:
+            try:
+                inpainter = load()
+                model = describe(inpainter)
+                folder, away = Path(sources[0]), [path for path in (out, attention) if path]
+                fill = partial(_fill_arrived, inpainter=inpainter, options=options, quiet=quiet)
+                for arrived, done in watch_folder(folder, mask, away, plan_of, fill, quiet=quiet):
+                    results += done
+                    refused += arrived is None
+                    if arrived:
+                        plan.jobs.extend(arrived.jobs)
+                        plan.skipped.extend(arrived.skipped)
+            except KeyboardInterrupt:
+                code = ExitCode.INTERRUPTED
+        elif plan.jobs:
             try:
                 inpainter = _load_after_the_first(world, load)
                 model = describe(inpainter)
@@ -242,15 +273,11 @@ def inpaint(
     if code is ExitCode.OK:
         results = world.gather(results)
         world.leave()
-    if replaced:
-        done = {target for result in results if result.error is None for target in result.job.targets}
-        try:
-            record.end([path for path in replaced if path in done], plan.settings)
-        except ImageFileError as problem:  # the photos are there; the next run will ask for --overwrite
-            console.warn(str(problem))
+    _note_replaced(record, replaced, results, plan.settings)
     seconds = time.perf_counter() - start
     counts = Counter(result.status for result in results)
     counts["skipped"] = len(plan.skipped)
+    counts["failed"] += refused
     if counts["failed"] and code is ExitCode.OK and world.first:
         code = ExitCode.SOME_FILES_FAILED
     if as_json and world.first:
@@ -259,6 +286,30 @@ def inpaint(
         summarise(plan, counts, seconds, interrupted=code is ExitCode.INTERRUPTED)
     if code is not ExitCode.OK:
         raise typer.Exit(code)
+
+
+def _note_replaced(record: Record, replaced: list[Path], results: list[Result], settings: Settings) -> None:
+    """Note which of the outputs that existed are made anew."""
+    if not replaced:
+        return
+    done = {target for result in results if result.error is None for target in result.job.targets}
+    try:
+        record.end([path for path in replaced if path in done], settings)
+    except ImageFileError as problem:  # the photos are there; the next run will ask for --overwrite
+        console.warn(str(problem))
+
+
+def _fill_arrived(plan: Plan, *, inpainter: Inpainter, options: Options, quiet: bool) -> list[Result]:
+    """Fill what has arrived in a folder that is watched."""
+    from damgan_cli.inpainting.record import Record
+
+    results: list[Result] = []
+    if plan.jobs:
+        record = Record()
+        replaced = record.begin(plan.targets, plan.settings)
+        _run(plan.jobs, inpainter, options, results, quiet=quiet)
+        _note_replaced(record, replaced, results, plan.settings)
+    return results
 
 
 def _batch_size(text: str) -> int | None:

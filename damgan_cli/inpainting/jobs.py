@@ -271,7 +271,7 @@ def _folder_jobs(
             if same(path, taken):
                 raise ImageFileError(f"{path} is both {other} and {role}.", "Choose different folders.")
     for role, path in folders:
-        if role not in {"INPUT", "the mask"} and only is None:
+        if role not in {"INPUT", "the mask"} and not only:
             check_no_photos_of_input(path, role, source, record)
     exclude = [path for role, path in folders if role != "INPUT"]  # where they lie inside INPUT
     listed = list_images(source, exclude) if only is None else list(only)
