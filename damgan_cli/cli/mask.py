@@ -12,7 +12,7 @@ from damgan_cli.cli import console
 from damgan_cli.cli.mask_values import found_options, parse_range, parse_size, shapes_of, source_options
 from damgan_cli.cli.options import complete_kinds
 from damgan_cli.errors import DamganError, ExitCode, MaskError
-from damgan_cli.runtime.paths import STREAM, is_folder, lies_in
+from damgan_cli.runtime.paths import STREAM, is_folder, lies_in, same
 
 if TYPE_CHECKING:
     from damgan_cli.masks.dataset import MaskJob, MaskSettings
@@ -272,10 +272,11 @@ def mask(
             _try_kinds(kinds, jobs, settings)
     root = out.parent if single else out
     manifest = None if single else out / MANIFEST
-    if preview and (preview.suffix.lower() != ".png" or lies_in(preview, root)):
+    inside = preview is not None and (same(preview, out) if single else lies_in(preview, root))
+    if preview and (preview.suffix.lower() != ".png" or inside):
         raise MaskError(
-            f"The preview {preview} must be a .png outside of {root}.",
-            "Inside, it would count as one of the masks.",
+            f"The preview {preview} must be a .png {'beside' if single else 'outside of'} {out}.",
+            "In its place it would be, or count as, a mask.",
         )
     refuse_existing([job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite)
 

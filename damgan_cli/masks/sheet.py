@@ -49,6 +49,8 @@ def write_sheet(path: Path, records: Sequence[Record], root: Path) -> int:
         caption = f"{record.kind} {record.ratio:.3f}"
         place = (left, top + small.shape[0] + 13)
         cv2.putText(sheet, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA)
+    if photos and len(shown) == 1:
+        sheet = sheet[: top + small.shape[0] + _CAPTION + 8, : left + small.shape[1] + 8]
     write_png(path, sheet if photos else sheet[..., 0])
     return len(shown)
 

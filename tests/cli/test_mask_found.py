@@ -52,6 +52,14 @@ def test_found_masks_pair_with_their_photos(damgan, tmp_path):
     assert (ran.code, "no hole: a.png, sub/b.png" in flat(ran.err)) == (0, True)
 
 
+def test_a_preview_may_lie_beside_its_one_mask(damgan, tmp_path):
+    photo, out = save(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8)), tmp_path / "mask.png"
+    run = ("mask", "scratches", photo, "-o", out, "--preview")
+    assert damgan(*run, tmp_path / "look.png").code == 0
+    assert pixels(tmp_path / "look.png").shape == (8 + 40 + 18 + 8, 8 + 60 + 8, 3)
+    assert damgan(*run, out, "--overwrite").code == 2
+
+
 def test_same_makes_one_mask_of_a_folder(damgan, tmp_path):
     for seed in range(8):
         shown = np.random.default_rng(seed).integers(0, 120, (60, 90, 3), np.uint8)
