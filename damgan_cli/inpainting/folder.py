@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -75,6 +75,22 @@ class _Loaded:
     copied: bytes | None
     """The photo's file, where it is to be copied as it is."""
     seconds: float
+    spare: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Left, top, right and bottom px of hole that are filled beyond it, and cut off.
+
+    As much as the canvas grew: what a fill is worst at is its edge where nothing is known any more."""
+
+    def given(self) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """What the model gets."""
+        left, top, right, bottom = self.spare
+        around = ((top, bottom), (left, right))
+        return np.pad(self.rgb, (*around, (0, 0)), "edge"), np.pad(self.hole, around, constant_values=True)
+
+    def cut(self, fill: Fill) -> Fill:
+        """A fill of what was ``given``, of the size that is wanted."""
+        left, top, _, _ = self.spare
+        place = slice(top, top + self.hole.shape[0]), slice(left, left + self.hole.shape[1])
+        return replace(fill, rgb=fill.rgb[place], fakeness=fill.fakeness[place])
 
 
 def load(job: Job, options: Options, holes: HoleReader | None = None) -> _Loaded:
@@ -85,11 +101,13 @@ def load(job: Job, options: Options, holes: HoleReader | None = None) -> _Loaded
     form = output_format(photo, job.output)  # an extension that cannot be written is better known now
     rgb = rgb_of(photo)
     hole = (holes or HoleReader([job], options.holes)).hole(job, photo, *rgb.shape[:2])
+    spare = (0, 0, 0, 0)
     if options.margins is not None:
+        spare = options.margins.px(*hole.shape)
         photo, hole = extended(photo, hole, options.margins)
         rgb = rgb_of(photo)
     copied = data if form.name == photo.format and not hole.any() else None
-    return _Loaded(job, photo, rgb, hole, copied, time.perf_counter() - start)
+    return _Loaded(job, photo, rgb, hole, copied, time.perf_counter() - start, spare)
 
 
 def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Generator[Result]:
@@ -182,7 +200,9 @@ def _fill(
     start = time.perf_counter()
     fills = None
     try:
-        fills = inpainter.fill_batch([item.rgb for item in items], [item.hole for item in items])
+        given = [item.given() if any(item.spare) else (item.rgb, item.hole) for item in items]
+        fills = inpainter.fill_batch([rgb for rgb, _ in given], [hole for _, hole in given])
+        fills = [item.cut(fill) if any(item.spare) else fill for item, fill in zip(items, fills, strict=True)]
     except Exception as problem:  # noqa: BLE001  # reported; one photo must not end a run over thousands
         if len(items) == 1:
             return [_failed(items[0].job, problem)], []
