@@ -16,7 +16,8 @@ class Layer {
   clear() {
     this.asking?.abort();
     this.key = null; // of the state that is shown
-    this.wanted = null; // what is being asked for
+    this.wanted = null; // what is asked for
+    this.had = null; // what of that has come
     this.parts = [];
   }
   draw(context, view, clearing = false) {
@@ -146,6 +147,7 @@ export class View {
     layer.wanted = key;
     layer.asking?.abort();
     layer.asking = new AbortController();
+    this.showLoading();
     const known = layer.key === state ? layer.parts : [];
     const number = this.number;
     const parts = wanted.map(async ({ box, longest }) => {
@@ -157,18 +159,26 @@ export class View {
         if (layer.wanted !== key || number !== this.number) return;
         layer.parts = loaded;
         layer.key = state;
+        layer.had = key;
         if (name === "mask") {
           const revision = Number(state.split(" ")[1]);
           this.strokes = this.strokes.filter((one) => !(one.revision <= revision));
         }
+        this.showLoading();
         this.draw();
       },
       (problem) => {
         if (problem.name === "AbortError" || layer.wanted !== key) return;
-        layer.wanted = null;
+        layer.wanted = layer.had = null;
+        this.showLoading();
         this.onproblem(problem);
       },
     );
+  }
+
+  showLoading() {
+    const loading = Object.values(this.layers).some((layer) => layer.wanted !== layer.had);
+    this.stage.classList.toggle("loading", loading);
   }
 
   // The visible part of the photo and a little more, as whole pixels.
@@ -221,6 +231,7 @@ export class View {
 
   drawMask(context) {
     this.layers.mask.draw(context, this, true);
+    context.save();
     context.beginPath();
     context.rect(0, 0, ...this.size);
     context.clip();
@@ -245,5 +256,6 @@ export class View {
         context.fill();
       }
     }
+    context.restore(); // or the next frame is clipped, and erased, as this one
   }
 }
