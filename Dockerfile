@@ -6,9 +6,6 @@
 #   docker run --user "$(id -u):$(id -g)" -v "$PWD:/data" damgan inpaint /data/photos --mask /data/masks -o /data/filled
 FROM python:3.12-slim
 
-# the text finder brings the OpenCV that looks for a screen's libraries
-RUN apt-get update && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 && rm -rf /var/lib/apt/lists/*
-
 ARG TORCH=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --index-url "$TORCH" torch torchvision
 
