@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import damgan_cli
@@ -36,3 +37,29 @@ def test_imports_point_downwards():
                 if ROOMS.index(used) > ROOMS.index(room):
                     upwards.append(f"{path.name} imports {module}")
     assert upwards == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Also for types and in functions; the commands aside, and the package's own face."""
+    rooms = set(ROOMS) - {"cli", "__main__"}
+    files = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] in rooms]
+    files += [path for room in rooms if (path := PACKAGE / f"{room}.py").exists()]
+    modules = {_name(path): path for path in files}
+    uses = {name: _imported(path, modules) for name, path in modules.items()}
+    assert "damgan_cli.inpainting.job" in uses["damgan_cli.inpainting.jobs"]
+    TopologicalSorter(uses).prepare()  # or a CycleError that names the circle
+
+
+def _name(path):
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imported(path, modules):
+    """Which of ``modules`` a file imports: ``from package import name`` may mean a module, too."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            within = {f"{node.module}.{name.name}" for name in node.names}
+            names |= within & modules.keys() or {node.module}
+    return names & modules.keys()

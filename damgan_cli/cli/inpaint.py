@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
-    from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.job import Job
+    from damgan_cli.inpainting.jobs import Plan
     from damgan_cli.inpainting.record import Record, Settings
     from damgan_cli.runtime.distributed import World
 

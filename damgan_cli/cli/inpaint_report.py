@@ -13,7 +13,8 @@ from damgan_cli.runtime.paths import STREAM
 if TYPE_CHECKING:
     from damgan_cli.inpainting.folder import Result
     from damgan_cli.inpainting.inpainter import Inpainter
-    from damgan_cli.inpainting.jobs import Job, Plan
+    from damgan_cli.inpainting.job import Job
+    from damgan_cli.inpainting.jobs import Plan
 
 NO_MODEL: dict[str, Any] = {"weights": None, "device": None, "dtype": None, "fit": None}
 """In place of `describe`, where no model was needed."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from damgan_cli.inpainting.folder import Options, fill_photos, parallelism
-from damgan_cli.inpainting.jobs import Job
+from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.photos.write import write_png
 

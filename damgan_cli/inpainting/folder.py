@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from damgan_cli.inpainting.inpainter import Fill, Inpainter
-    from damgan_cli.inpainting.jobs import Job
+    from damgan_cli.inpainting.job import Job
     from damgan_cli.photos.photo import Photo
 
 _MOST_WORKERS = 16  # of a GPU, which only wait for their turn beyond that

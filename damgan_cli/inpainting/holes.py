@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from damgan_cli.inpainting.jobs import Job
+    from damgan_cli.inpainting.job import Job
     from damgan_cli.inpainting.record import Settings
     from damgan_cli.masks.shapes import Shape
     from damgan_cli.photos.photo import Photo

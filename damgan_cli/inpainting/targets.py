@@ -20,7 +20,7 @@ from damgan_cli.runtime.paths import (
 )
 
 if TYPE_CHECKING:
-    from damgan_cli.inpainting.jobs import Job
+    from damgan_cli.inpainting.job import Job
     from damgan_cli.inpainting.record import Record
 
 _SHOWN = 10

@@ -12,7 +12,7 @@ import torch
 
 from damgan_cli.inpainting import folder
 from damgan_cli.inpainting.folder import Options, fill_photos
-from damgan_cli.inpainting.jobs import Job
+from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.read import MaskWarning
 from tests.cli.inpaint_files import HOLE, files
 from tests.files import save

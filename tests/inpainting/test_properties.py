@@ -17,7 +17,7 @@ from PIL import Image
 from damgan_cli.inpainting.folder import Options, fill_photos
 from damgan_cli.inpainting.holes import HoleOptions
 from damgan_cli.inpainting.inpainter import Inpainter
-from damgan_cli.inpainting.jobs import Job
+from damgan_cli.inpainting.job import Job
 from damgan_cli.photos.exif import ORIENTATION
 from damgan_cli.photos.photo import store
 from damgan_cli.photos.read import displayed_size, read_rgb
