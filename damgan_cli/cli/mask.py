@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from damgan_cli.cli import console
-from damgan_cli.cli.mask_values import found_options, parse_range, parse_size, shapes_of, source_options
 from damgan_cli.cli.options import complete_kinds
 from damgan_cli.errors import DamganError, ExitCode, MaskError
 from damgan_cli.runtime.paths import STREAM, is_folder, lies_in, same
@@ -210,6 +209,7 @@ def mask(
     [bold]Shapes[/] (with --like or --size; right=X and bottom=Y count from there)
       box X,Y,W,H   polygon X,Y,X,Y,...   circle X,Y,R
     """  # noqa: D301
+    from damgan_cli.cli.mask_values import found_options, parse_range, parse_size, shapes_of, source_options
     from damgan_cli.masks.dataset import MANIFEST, VERSION, MaskSettings, Record, make_files, write_manifest
     from damgan_cli.masks.derive import SOURCE_KINDS
     from damgan_cli.masks.find import FOUND_KINDS
