@@ -103,6 +103,15 @@ def mask(
         list[str] | None,
         typer.Option("--not-point", metavar="X,Y", help="On what is not meant.", show_default=False),
     ] = None,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(
+            "--segmenter",
+            metavar="ONNX",
+            help="Mark the object by this network (a graph as EfficientSAM's), not by GrabCut.",
+            show_default=False,
+        ),
+    ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
@@ -227,7 +236,8 @@ def mask(
     kind, shapes = kinds[0], shapes_of(kinds)
     found, derived = ({usage.split()[0] for usage in usages} for usages in (FOUND_KINDS, SOURCE_KINDS))
     _refuse(kind, "found in photos", kind in found, {
-        "--box": boxes, "--point": points, "--not-point": not_points, "--strength": strength is not None,
+        "--box": boxes, "--point": points, "--not-point": not_points, "--segmenter": segmenter,
+        "--strength": strength is not None,
     })  # fmt: skip
     _refuse(kind, "made from files", kind in derived, {
         "--color": color is not None, "--tolerance": tolerance > 0, "--invert-mask": invert_mask,
@@ -241,7 +251,7 @@ def mask(
                 raise MaskError(f"{option} does not go with {kind}.", "Its masks are as the files are.")
         if kind in found:
             options = found_options(
-                kind, boxes or [], points or [], not_points or [], strength, region, dilate
+                kind, boxes or [], points or [], not_points or [], segmenter, strength, region, dilate
             )
         else:
             options = source_options(kind, color, tolerance, dilate, region, invert=invert_mask)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from damgan_cli.errors import MaskError
+from damgan_cli.masks.segmenter import load_segmenter
 from damgan_cli.masks.shapes import FORMS, Shape, parse_shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _MOST_PIXELS = 178_956_970  # what Pillow reads back without taking it for a decompression bomb
 
@@ -93,15 +98,20 @@ def found_options(
     boxes: list[str],
     points: list[str],
     not_points: list[str],
+    segmenter: Path | None,
     strength: float | None,
     region: str | None,
     dilate: int | None,
 ) -> dict[str, object]:
-    """Arguments of `find.found_hole`. Raises MaskError for options that do not go with ``kind``."""
+    """Arguments of `find.found_hole`. Raises MaskError for options that do not go with ``kind``.
+
+    And as `segmenter.load_segmenter` does, for a file that would fail with every photo.
+    """
     for option, given, kinds in (
         ("--box", boxes, {"object"}),
         ("--point", points, {"object"}),
         ("--not-point", not_points, {"object"}),
+        ("--segmenter", segmenter is not None, {"object"}),
         ("--strength", strength is not None, {"scratches"}),
         ("--region", region is not None, {"text", "scratches"}),
     ):
@@ -111,10 +121,13 @@ def found_options(
         raise MaskError(
             "An object needs a box or a point.", "Give --box X,Y,W,H around it, or --point X,Y on it."
         )
+    if segmenter is not None:
+        load_segmenter(segmenter)
     return {
         "boxes": tuple(parse_shape("box", text) for text in boxes),
         "points": tuple(parse_shape("point", text) for text in points),
         "not_points": tuple(parse_shape("point", text) for text in not_points),
+        "segmenter": segmenter,
         "strength": 0.5 if strength is None else strength,
         "region": parse_region(region) if region is not None else None,
         "dilate": dilate or 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from damgan_cli.masks.objects import object_mask
 from damgan_cli.masks.read import MaskWarning
 from damgan_cli.masks.same import same_mask
 from damgan_cli.masks.scratches import scratch_mask
+from damgan_cli.masks.segmenter import segmented_object
 from damgan_cli.masks.text import text_mask
 from damgan_cli.photos.files import list_images
 from damgan_cli.photos.read import displayed_size, read_rgb
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     Hole = NDArray[np.bool_]
 
 FOUND_KINDS: dict[str, str] = {
-    "object PHOTO": "what a --box encloses, or a --point lies on, to its rim (GrabCut)",
+    "object PHOTO": "what a --box encloses, or a --point lies on, to its rim (GrabCut, or --segmenter)",
     "text PHOTOS...": "letters of captions, dates and watermarks",
     "scratches PHOTOS...": "scratches and dust of old scans, see --strength",
     "same PHOTOS...": "one mask of what all photos have in the same place",
@@ -44,6 +46,7 @@ def found_hole(
     boxes: tuple[Shape, ...] = (),
     points: tuple[Shape, ...] = (),
     not_points: tuple[Shape, ...] = (),
+    segmenter: Path | None = None,
     strength: float = 0.5,
     region: Shape | None = None,
     dilate: int = 0,
@@ -51,8 +54,9 @@ def found_hole(
     """Make one mask, (H, W) bool, True in the hole, of a photo, or for ``same`` of many or of a folder.
 
     ``kind`` is the first word of a key of `FOUND_KINDS`. ``boxes``, ``points`` and ``not_points`` are for
-    ``object``: each box encloses one object, without boxes all points lie on one. ``strength`` is that of
-    `scratches.scratch_mask`. ``region`` limits where it is looked; ``dilate`` grows the hole by so many px.
+    ``object``: each box encloses one object, without boxes all points lie on one; the network ``segmenter``
+    marks it instead of GrabCut. ``strength`` is that of `scratches.scratch_mask`. ``region`` limits where it
+    is looked; ``dilate`` grows the hole by so many px.
     Raises ImageFileError, and MaskError as the functions do that find them.
     """
     if kind == "same":
@@ -73,11 +77,12 @@ def found_hole(
                 f"The point {astray[0][0]:g},{astray[0][1]:g} lies in none of the boxes of {sources[0]}.",
                 "Each --point must lie in a --box, if there are any.",
             )
+        mark = partial(segmented_object, segmenter=segmenter) if segmenter else object_mask
         if not areas:
-            return dilated(object_mask(photo, None, ons, offs), dilate)
+            return dilated(mark(photo, None, ons, offs), dilate)
         hole = np.zeros((height, width), bool)
         for area in areas:
-            hole |= object_mask(photo, area, [spot for spot in ons if _holds(area, spot)], offs)
+            hole |= mark(photo, area, [spot for spot in ons if _holds(area, spot)], offs)
     return dilated(hole, dilate)
 
 

@@ -47,7 +47,7 @@ def object_mask(
     background. Raises MaskError without box and points, and if one of them lies outside of the photo.
     """
     height, width = photo.shape[:2]
-    _check(box, points, not_points, height, width)
+    check_prompts(box, points, not_points, height, width)
     left, top, right, bottom = _view(box, height, width)
     view = photo[top:bottom, left:right]
     scale = min(1.0, _COARSE / max(view.shape[:2]))
@@ -92,9 +92,10 @@ def object_mask(
     return hole
 
 
-def _check(
+def check_prompts(
     box: Box | None, points: Sequence[Point], not_points: Sequence[Point], height: int, width: int
 ) -> None:
+    """Raise MaskError without box and points, and if one of them lies outside of a photo (height, width)."""
     if box is None and not points:
         raise MaskError(
             "An object needs a box or a point.", "Give --box X,Y,W,H around it or --point X,Y on it."

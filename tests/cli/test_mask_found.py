@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from damgan_cli.masks.derive import dilated
+from damgan_cli.masks.segmenter import load_segmenter
 from tests.cli.mask_files import manifest, tree
 from tests.files import pixels, save
+from tests.masks.segmenter_graphs import RED_OR_NOT, graph, red_disc
 
 
 def flat(text):
@@ -52,6 +55,23 @@ def test_found_masks_pair_with_their_photos(damgan, tmp_path):
     assert (ran.code, "no hole: a.png, sub/b.png" in flat(ran.err)) == (0, True)
 
 
+def test_an_object_may_be_marked_by_a_network(damgan, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    photo, disc = red_disc()
+    save(tmp_path / "a.png", photo)
+    network, out = graph(tmp_path / "red.onnx", RED_OR_NOT), tmp_path / "mask.png"
+    run = ("mask", "object", tmp_path / "a.png", "-o", out, "--point", "30,30", "--segmenter")
+    ran = damgan(*run, network)
+    assert ran.code == 0, ran.err
+    assert np.array_equal(pixels(out) > 0, dilated(disc, 2))
+    network.write_bytes(b"no graph")
+    load_segmenter.cache_clear()
+    ran = damgan(*run, network, "--overwrite")
+    assert (ran.code, "red.onnx cannot be read by onnxruntime" in flat(ran.err)) == (2, True)
+    assert out.exists()
+
+
 def test_a_preview_may_lie_beside_its_one_mask(damgan, tmp_path):
     photo, out = save(tmp_path / "a.png", np.full((40, 60, 3), 90, np.uint8)), tmp_path / "mask.png"
     run = ("mask", "scratches", photo, "-o", out, "--preview")
@@ -85,6 +105,7 @@ def test_same_makes_one_mask_of_a_folder(damgan, tmp_path):
         (["box", "1,2,3,4", "--size", "9", "--ratio", "0.1-0.2"], "--ratio does not go with shapes"),
         (["object", "PHOTOS"], "An object needs a box or a point"),
         (["object", "PHOTOS", "--box", "1,2,3,4", "--strength", "0.3"], "--strength does not go with object"),
+        (["text", "PHOTOS", "--segmenter", "a.onnx"], "--segmenter does not go with text"),
         (["text", "PHOTOS", "--point", "1,2"], "--point does not go with text"),
         (["text", "PHOTOS", "--color", "red"], "--color is for masks made from files, which text is not"),
         (["center", "--point", "1,2"], "--point is for masks found in photos, which center is not"),
