@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
@@ -118,3 +119,20 @@ def test_rescaling_keeps_places():
         side = int(50 / factor)
         finer = rescaled(ramp, factor, (side, side))
         assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
+
+
+def test_a_blurred_fill_finds_the_texture_it_was_blurred_from():
+    """Among sharp patches the flat ones would be nearest to it."""
+    rng = np.random.default_rng(0)
+    photo = np.full((384, 384, 3), 128.0)
+    photo[:, 160:] += np.kron(rng.normal(0, 30, (96, 56, 3)), np.ones((SCALE, SCALE, 1)))
+    photo = np.clip(photo, 0, 255).astype(np.uint8)
+    hole = (slice(144, 240), slice(224, 320))
+    unknown = np.zeros((384, 384), bool)
+    unknown[hole] = True
+    sharp = window_of(photo)
+    inside = unknown[::SCALE, ::SCALE][..., None]
+    filled = np.where(inside, cv2.GaussianBlur(sharp, (0, 0), exemplar.BLUR), sharp)
+    source = exemplar_of(photo, unknown, filled)
+    made = 127.5 * (enlarged(filled, SCALE, (slice(36, 60), slice(56, 80))) + source.detail(hole))
+    assert made.std() > 0.8 * photo[:, 160:].std()
