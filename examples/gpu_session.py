@@ -135,6 +135,8 @@ def train(args: argparse.Namespace, environment: dict[str, str]) -> None:
         command += ["--perceptual-weights", str(args.perceptual_weights)]
     if args.init:
         command += ["--init", args.init]
+    if args.val:
+        command += ["--val", str(args.val)]
     if checkpoint.exists():
         command.append("--resume")
     process = subprocess.Popen(command, env=environment)
@@ -232,6 +234,7 @@ def main() -> None:
         command.add_argument("--total-minutes", type=float, default=25.0, help="of all slices")
         command.add_argument("--preset", default="gpu")
         command.add_argument("--init")
+        command.add_argument("--val", type=Path, help="folder of photos; else some are held out")
         command.add_argument("--perceptual-weights", type=Path)
         command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()

@@ -36,7 +36,7 @@ def train(
         typer.Option(
             metavar="paper|best|gpu",
             autocompletion=_complete_presets,
-            help="paper (its equations), best (what ships) or gpu (for millions of images; untested).",
+            help="paper (its equations), best (what ships) or gpu (large batches of 256 px).",
         ),
     ] = "best",
     images: Annotated[int | None, typer.Option(metavar="N", min=1, help="Budget: images to see.")] = None,

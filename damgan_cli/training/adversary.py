@@ -51,15 +51,12 @@ def _head(channels: int) -> nn.Sequential:
 class PatchDiscriminator(nn.Module):
     """Judges every patch: three 4×4 convolutions of stride 2, one 3×3, then a 3×3 to one logit per place.
 
-    Spectral norm on all (SN-PatchGAN, Yu et al. 2019, Sec. 3.3), leaky ReLU 0.2. Narrower than usual
-    (48-96-192-192): on a CPU the discriminator's every FLOP counts three times, twice over.
+    Spectral norm on all (SN-PatchGAN, Yu et al. 2019, Sec. 3.3), leaky ReLU 0.2.
     """
 
-    CHANNELS = (48, 96, 192)
-
-    def __init__(self) -> None:
+    def __init__(self, channels: tuple[int, int, int]) -> None:
         super().__init__()
-        widths = (3, *self.CHANNELS)
+        widths = (3, *channels)
         self.convs = nn.ModuleList(
             [
                 *(spectral_norm(nn.Conv2d(a, b, 4, stride=2, padding=1)) for a, b in pairwise(widths)),
@@ -90,11 +87,11 @@ class ProjectedDiscriminator(nn.Module):
     stride of four pixels cannot.
     """
 
-    def __init__(self, alexnet: Lpips) -> None:
+    def __init__(self, alexnet: Lpips, patch_channels: tuple[int, int, int]) -> None:
         super().__init__()
         self._alexnet = [alexnet]  # in a list: it is no part of the state, nor of the parameters
         self.heads = nn.ModuleList(_head(_ALEXNET_WIDTHS[tap]) for tap in _TAPS)
-        self.pixels = PatchDiscriminator()
+        self.pixels = PatchDiscriminator(patch_channels)
 
     def views(self, *images: Tensor) -> list[Tensor]:
         """The same random crop, mirroring and transposition of each (B, C, S, S)."""
@@ -129,9 +126,10 @@ class Adversary(nn.Module):
         if config.discriminator == "projected":
             if alexnet is None:
                 raise ValueError("a projected discriminator needs AlexNet")
-            self.D = ProjectedDiscriminator(alexnet)
+            self.D = ProjectedDiscriminator(alexnet, config.patch_channels)
         else:
-            self.D = Discriminator(config.size) if config.discriminator == "global" else PatchDiscriminator()
+            patch = config.discriminator == "patch"
+            self.D = PatchDiscriminator(config.patch_channels) if patch else Discriminator(config.size)
 
     def generator_terms(self, truth: Tensor, fake: Tensor, mask: Tensor) -> dict[str, Term]:
         """What G minimises: ``adv`` (Eq. 2 as G sees it) and, where asked for, ``fm``; D gets no gradient."""

@@ -6,6 +6,7 @@ The host's `Batches` make some hundred images a second per core, a GPU trains on
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from damgan_cli.masks.generate import numbered_hole
-from damgan_cli.runtime.processes import in_order
+from damgan_cli.runtime.processes import cores, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from damgan_cli.training.config import TrainingConfig
 
-MASKS = 30_000
+MASKS = 15_000
 """Masks made beforehand for each kind that is not always the same; fewer where they are large."""
-_MASK_BYTES = 500_000_000  # of each kind: MASKS of them at 128 px
+_MASK_BYTES = 250_000_000  # of each kind: 15,000 masks at 128 px
 
 
 def _halvings(photo: NDArray[np.uint8], count: int) -> list[NDArray[np.uint8]]:
@@ -60,7 +61,8 @@ class DeviceBatches:
     ) -> None:
         self.photos, self.config, self.seed, self.device = photos, config, seed, device
         self._levels = 1 + int(math.log2(config.largest_crop))
-        copies = [copy for photo in photos for copy in _halvings(photo, self._levels)]
+        with ThreadPoolExecutor(cores()) as pool:
+            copies = list(chain.from_iterable(pool.map(partial(_halvings, count=self._levels), photos)))
         sizes = torch.tensor([copy.shape[:2] for copy in copies])
         self._heights, self._widths = sizes.to(device).unbind(1)
         ends = sizes.prod(1).cumsum(0)

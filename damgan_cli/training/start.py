@@ -98,12 +98,14 @@ def train(
         )
     )
 
+    import torch
+
     from damgan_cli import __version__
     from damgan_cli.evaluation.features import load_lpips
     from damgan_cli.runtime.atomic import write_atomically
     from damgan_cli.runtime.device import choose_device
     from damgan_cli.training.checkpoint import load_checkpoint
-    from damgan_cli.training.data import Batches, load_photos
+    from damgan_cli.training.data import IN_MEMORY, Batches, load_photos
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.loop import Trainer, run
     from damgan_cli.training.schedule import Budget
@@ -123,7 +125,12 @@ def train(
     with _extra_told():
         perceptual = load_lpips(config.perceptual, features) if config.perceptual else None
     bad: list[ImageFileError] = []
-    photos = load_photos(paths, config.size, config.largest_crop, bad.append)
+    room = IN_MEMORY
+    if chosen.type == "cuda":
+        room = max(
+            room, torch.cuda.mem_get_info(chosen)[0] // 4
+        )  # they lie there, with what they are reduced to
+    photos = load_photos(paths, config.size, config.largest_crop, bad.append, room)
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
     for problem in bad if world.first else ():
         warn(f"left out: {problem}")

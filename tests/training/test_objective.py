@@ -117,7 +117,7 @@ def test_ssim_loss_is_that_of_the_metric():
 
 def test_patch_discriminator_judges_places_on_their_own():
     torch.manual_seed(0)
-    D = PatchDiscriminator().eval()
+    D = PatchDiscriminator((48, 96, 192)).eval()
     image = torch.rand(1, 3, 128, 128)
     changed = image.clone()
     changed[..., :16, :16] = 0
