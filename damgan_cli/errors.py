@@ -72,6 +72,10 @@ class PairingError(DamganError):
     """Photos and masks (or results and truths) in two folders do not pair one to one."""
 
 
+class StoreError(DamganError):
+    """A place of a collection, mostly in object storage, cannot be listed, read or written."""
+
+
 class WeightsError(DamganError):
     """Weights cannot be found, fetched, verified or written."""
 

@@ -39,10 +39,12 @@ def _told() -> Iterator[None]:
 
 def _refuse_addresses(arguments: list[str]) -> None:
     """Raise DamganError for s3://bucket/photos and the like, which as a path would be a folder here."""
+    if arguments[:1] == ["inpaint"]:
+        return  # which takes them
     for argument in arguments:
         if found := re.fullmatch(r"(?:--?[\w-]+=)?([A-Za-z][A-Za-z0-9+.-]+://.*)", argument, re.DOTALL):
             raise DamganError(
-                f"{found[1]} is an address: damgan reads and writes files and folders of this machine only.",
+                f"{found[1]} is an address, which only `damgan inpaint` takes.",
                 "Copy photos here first, or send one through a pipe: INPUT and -o may be -, for stdin and "
                 "stdout. --weights takes ORG/REPO.",
             )

@@ -14,7 +14,8 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.hole_options import Boxes, Circles, Extend, MaskValues, Polygons, hole_options
-from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, report, summarise
+from damgan_cli.cli.inpaint_collection import Given, fill_collection, is_collection
+from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, mask_warnings, report, summarise
 from damgan_cli.cli.inpaint_watch import check_watch, watch_folder
 from damgan_cli.cli.options import device_option, dtype_option, weights_option
 from damgan_cli.errors import ExitCode, ImageFileError
@@ -22,7 +23,7 @@ from damgan_cli.runtime.paths import STREAM, is_stream
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
@@ -37,7 +38,8 @@ def inpaint(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="A photo, several photos, or a folder of photos; - is a photo on stdin.",
+            help="A photo, several photos, a folder of photos, an address such as s3://bucket/photos, or tar "
+            "shards; - is a photo on stdin.",
             show_default=False,
         ),
     ],
@@ -165,8 +167,10 @@ def inpaint(
       damgan inpaint photo.jpg --extend top=30%
       damgan inpaint --watch incoming --mask logo.png -o filled
       damgan inpaint cutout.png --mask alpha -o whole.png
+      damgan inpaint s3://bucket/photos --mask s3://bucket/masks -o s3://bucket/filled
       torchrun --nproc-per-node 8 -m damgan_cli inpaint photos --mask masks -o filled
     """  # noqa: D301
+    from damgan_cli.inpainting.holes import mask_settings
     from damgan_cli.inpainting.jobs import plan_jobs
     from damgan_cli.inpainting.record import Record
     from damgan_cli.photos.extend import parse_margins
@@ -176,33 +180,37 @@ def inpaint(
 
     drawn = {"box": boxes or [], "polygon": polygons or [], "circle": circles or []}
     margins = parse_margins(extend) if extend is not None else None
+    at_once = _batch_size(batch_size)
+    limit_pixels(max_pixels or MAX_PIXELS)
+
+    def load_model() -> Inpainter:
+        return _load_inpainter(weights, device, dtype, at_once, fit, offline=offline)
+
+    made_with: Settings = {
+        "weights": fingerprint(weights),
+        "fit": fit,
+        "invert_mask": invert_mask,
+        "dilate": dilate,
+        "resize_mask": resize_mask,
+        "quality": quality,
+        "extend": extend,
+        "mask_value": " ".join(map(str, mask_value or [])) or None,
+        **{kind: " ".join(texts) or None for kind, texts in drawn.items()},
+    }
+    if is_collection(sources, mask, out):
+        unfit = {"--watch": watch, "--overwrite": overwrite, "--attention": attention}
+        given = Given(sources, mask, out, drawn, margins, quality, made_with)
+        fill_collection(given, load_model, unfit, dry_run=dry_run, as_json=as_json, quiet=quiet)
+        return
     holes = hole_options(
         mask, drawn, mask_value or [], dilate, extend, invert=invert_mask, resize=resize_mask
     )
     to_stdout = out == str(STREAM) or (out is None and is_stream(Path(sources[0])))
     if to_stdout and not dry_run:
         console.check_stdout_for_a_picture(as_json=as_json)
-    at_once = _batch_size(batch_size)
-    limit_pixels(max_pixels or MAX_PIXELS)
     start = time.perf_counter()
     world = World.join()
     quiet = quiet or not world.first
-
-    def settings() -> Settings:
-        from damgan_cli.inpainting.holes import mask_settings
-
-        return {
-            "weights": fingerprint(weights),
-            "fit": fit,
-            "invert_mask": invert_mask,
-            "dilate": dilate,
-            "resize_mask": resize_mask,
-            "quality": quality,
-            "extend": extend,
-            "mask_value": " ".join(map(str, mask_value or [])) or None,
-            **{kind: " ".join(texts) or None for kind, texts in drawn.items()},
-            **mask_settings(mask),
-        }
 
     if watch:
         check_watch(sources, processes=world.size, dry_run=dry_run)
@@ -217,7 +225,7 @@ def inpaint(
             holes=holes,
             margins=margins,
             only=only,
-            settings=settings,
+            settings=lambda: made_with | mask_settings(mask),
         )
 
     plan = world.broadcast(lambda: plan_of([] if watch else None))
@@ -241,12 +249,12 @@ def inpaint(
     refused = 0
     model = NO_MODEL
     code = ExitCode.OK
-    with _mask_warnings(quiet=quiet):
+    with mask_warnings(quiet=quiet):
 
         def load() -> Inpainter:
             if plan.single and world.first:
                 _check_readable(plan.jobs[0], options)
-            return _load_inpainter(weights, device, dtype, at_once, fit, offline=offline)
+            return load_model()
 
         if watch:
             try:
@@ -371,24 +379,3 @@ def _run(
                 console.error(f"{result.job.name}: {result.error}")
             elif result.status == "copied" and not quiet:
                 console.note(f"{result.job.name}: the mask is empty, copied as it is")
-
-
-@contextlib.contextmanager
-def _mask_warnings(*, quiet: bool) -> Iterator[None]:
-    """Print the first MaskWarning of a run and count the others; silence those of libraries."""
-    from damgan_cli.masks.read import MaskWarning
-
-    caught: list[str] = []
-
-    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        if issubclass(category, MaskWarning):
-            caught.append(str(message))
-            if len(caught) == 1 and not quiet:
-                console.warn(str(message))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = show
-        yield
-    if len(caught) > 1 and not quiet:
-        console.warn(f"{len(caught) - 1} more masks drew a warning of this kind")

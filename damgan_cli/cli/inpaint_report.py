@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ from damgan_cli.cli import console
 from damgan_cli.runtime.paths import STREAM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from damgan_cli.inpainting.folder import Result
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.inpainting.job import Job
@@ -93,3 +97,24 @@ def report(
         + [entry(job, "skipped") for job in plan.skipped],
         "left_out": [str(path) for path in plan.left_out],
     }
+
+
+@contextlib.contextmanager
+def mask_warnings(*, quiet: bool) -> Iterator[None]:
+    """Print the first MaskWarning of a run and count the others; silence those of libraries."""
+    from damgan_cli.masks.read import MaskWarning
+
+    caught: list[str] = []
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if issubclass(category, MaskWarning):
+            caught.append(str(message))
+            if len(caught) == 1 and not quiet:
+                console.warn(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield
+    if len(caught) > 1 and not quiet:
+        console.warn(f"{len(caught) - 1} more masks drew a warning of this kind")

@@ -41,13 +41,13 @@ class Record:
     def check(self, outputs: Iterable[Path], settings: Settings) -> None:
         """Raise ImageFileError if ``outputs``, which are to be skipped, were made with other ``settings``."""
         known = [(path, made) for path in outputs if (made := self.of(path)) is not None]
-        stale = [(path, made) for path, made in known if _changes(made, settings)]
+        stale = [(path, made) for path, made in known if changes(made, settings)]
         if not stale:
             return
-        changes = dict.fromkeys(change for _, made in stale for change in _changes(made, settings))
+        differences = dict.fromkeys(text for _, made in stale for text in changes(made, settings))
         names = ", ".join(str(path) for path, _ in stale[:_SHOWN]) + ", ..." * (len(stale) > _SHOWN)
         raise ImageFileError(
-            f"{len(stale)} of the outputs that exist were made with other settings: {'; '.join(changes)} "
+            f"{len(stale)} of the outputs that exist were made with other settings: {'; '.join(differences)} "
             f"({names}).",
             "Make them anew with --overwrite, choose another -o to keep them, or go on with their settings.",
         )
@@ -100,7 +100,8 @@ def _read(path: Path) -> dict[str, Settings]:
     return made
 
 
-def _changes(made: Settings, settings: Settings) -> list[str]:
+def changes(made: Settings, settings: Settings) -> list[str]:
+    """In which options two runs differ, with both values."""
     if made == _UNKNOWN:
         return ["a run that was to replace them was stopped"]
     return [

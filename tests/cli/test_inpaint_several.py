@@ -173,10 +173,7 @@ def test_pipes_in_folders_are_not_read(inpaint, tree, mask):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("inpaint", "s3://bucket/in", "--mask", "m.png", "-o", "out"),
-        ("inpaint", "photos", "--mask", "https://host/m.png", "-o", "out"),
-        ("inpaint", "photos", "--mask", "m.png", "-o", "s3://bucket/o/"),
-        ("inpaint", "photos", "--mask", "m.png", "--out=gs://bucket/o"),
+        ("paint", "s3://bucket/in.png"),
         ("mask", "center", "-o", "s3://bucket/o"),
         ("eval", "file:///a", "b"),
         ("train", "s3://bucket/photos", "--out", "run"),

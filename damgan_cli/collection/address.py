@@ -1,0 +1,192 @@
+"""Where a collection lies: a prefix in object storage, or a folder here, through obstore.
+
+Credentials are those that obstore finds (environment, instance and web identities); none is taken from an
+address, and none is printed: of what a server answers only its status and error code are shown.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from damgan_cli.errors import DamganError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMES = ("s3", "gs", "az", "file")
+"""What an address may begin with; anything else is a path of this machine."""
+
+RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
+"""Of requests that end in 429, 5xx or a broken connection, ever more slowly; obstore's own defaults."""
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
+_GO_ON = "Once it can be reached, the same command goes on from here."
+_DENIED = f"Check this machine's credentials and rights there; credentials may have expired. {_GO_ON}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A prefix of a bucket, or a folder of this machine. What lies in it is named relative to it."""
+
+    url: str
+    """As given, without a slash at the end."""
+    folder: Path | None
+    """None in object storage."""
+
+    @classmethod
+    def of(cls, text: str) -> Place:
+        """The place that an address or path means. Raises StoreError for one that damgan does not take."""
+        found = _ADDRESS.fullmatch(text)
+        if found is None:
+            return cls(text.rstrip("/") or "/", Path(text).absolute())
+        if found[1].lower() not in SCHEMES:
+            raise StoreError(
+                f"{found[1]}:// is no kind of address that is known here.",
+                f"Known are {', '.join(f'{scheme}://' for scheme in SCHEMES)}, and paths.",
+            )
+        parts = urlsplit(text)
+        if parts.query or "@" in parts.netloc:
+            raise StoreError(
+                "An address must hold neither credentials nor a question mark.",
+                "Credentials come from the environment; see docs/collections.md.",
+            )
+        if parts.scheme == "file":
+            return cls(text.rstrip("/"), Path(url2pathname(parts.path)))
+        if not parts.netloc:
+            raise StoreError(f"{text} names no bucket.", f"Give {parts.scheme}://BUCKET/PREFIX.")
+        return cls(text.rstrip("/"), None)
+
+    @classmethod
+    def around(cls, text: str) -> tuple[Place, str]:
+        """The place that an object or file lies in, and its name there."""
+        parent, _, name = text.rpartition("/")
+        return cls.of(parent or ("/" if text.startswith("/") else ".")), name
+
+    def overlaps(self, other: Place) -> bool:
+        """Whether one of the two lies in the other, or both are one."""
+        if (self.folder is None) != (other.folder is None):
+            return False
+        mine, its = (str(place.folder.resolve()) if place.folder else place.url for place in (self, other))
+        return f"{mine}/".startswith(f"{its}/") or f"{its}/".startswith(f"{mine}/")
+
+    def at(self, name: str) -> str:
+        """The address of what is called ``name`` here, for messages."""
+        return f"{self.url}/{name}"
+
+    def get(self, name: str) -> bytes | None:
+        """The whole of a small object; None if there is none. Raises StoreError."""
+        if self.folder is not None and not self.folder.is_dir():
+            return None
+        with told(self.at(name)):
+            try:
+                return bytes(open_store(self).get(name).bytes())
+            except FileNotFoundError as problem:
+                if "NoSuchBucket" in str(problem):
+                    raise
+                return None
+
+    def download(self, name: str, target: Path, most: int | None = None) -> None:
+        """Copy an object into a file, in pieces. StoreError, also if it has more than ``most`` bytes."""
+        with told(self.at(name)):
+            answer = open_store(self).get(name)
+            size = answer.meta["size"]
+            if most is not None and size > most:
+                raise StoreError(f"{self.at(name)} has {size:,} bytes: no image is that large.", None)
+            with target.open("wb") as file:
+                for piece in answer.stream():
+                    file.write(piece)
+            if target.stat().st_size != size:
+                raise StoreError(f"{self.at(name)} was cut off while it was read.", _GO_ON)
+
+    def create(self, name: str, data: bytes | Path) -> bool:
+        """Write an object, whole or not at all, unless there is one (If-None-Match: *): then False.
+
+        ``data`` may be a file. Raises StoreError.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with told(self.at(name)):
+            try:
+                open_store(self, writing=True).put(name, data, mode="create")
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    def names(self) -> Iterator[str]:
+        """The names of all objects, sorted by code point, streamed a thousand at a time. Raises StoreError.
+
+        Of a folder here all are listed first, as files come in any order.
+        """
+        if self.folder is not None and not self.folder.is_dir():
+            raise StoreError(f"The folder {self.url} does not exist.", None)
+        with told(self.url):
+            listed = (entry["path"] for part in open_store(self).list(chunk_size=1000) for entry in part)
+            yield from listed if self.folder is None else sorted(listed)
+
+
+def require_obstore() -> None:
+    """Raise StoreError if obstore is not installed."""
+    if importlib.util.find_spec("obstore") is None:
+        raise StoreError(
+            "Addresses and shards need obstore, which is not installed.", "pip install 'damgan[cloud]'"
+        )
+
+
+@lru_cache(maxsize=8)
+def open_store(place: Place, *, writing: bool = False) -> Any:
+    """The obstore store of a place; a folder that is written to is made. Raises StoreError."""
+    from obstore.store import LocalStore, from_url
+
+    with told(place.url):
+        if place.folder is not None:
+            return LocalStore(prefix=place.folder, mkdir=writing)
+        connect: Any = from_url  # whose overloads name one cloud each
+        return connect(place.url, retry_config=RETRY)
+
+
+@contextlib.contextmanager
+def told(where: str) -> Iterator[None]:
+    """What obstore raises becomes a StoreError that names ``where`` and says what to do."""
+    from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+    try:
+        yield
+    except DamganError:
+        raise
+    except FileNotFoundError as problem:
+        raise StoreError(f"{where} does not exist ({_answer(problem) or '404'}).", _GO_ON) from None
+    except BaseError as problem:
+        answer = _answer(problem)
+        denied = isinstance(problem, (PermissionDeniedError, UnauthenticatedError))
+        if denied or answer.startswith(("401", "403")):
+            raise StoreError(f"{where}: access is denied ({answer or '403'}).", _DENIED) from None
+        if "Expired" in answer:
+            raise StoreError(f"{where}: the credentials have expired ({answer}).", _DENIED) from None
+        reason = f"the server answered {answer}" if answer else _connection(problem)
+        raise StoreError(f"{where} cannot be used: {reason}.", _GO_ON) from None
+    except OSError as problem:
+        raise StoreError(f"{where}: {problem.strerror or problem}.", "Free space, or see to it.") from None
+
+
+def _answer(problem: Exception) -> str:
+    """The status and error code in what a server answered; nothing else of it, which might be secret."""
+    text = str(problem)
+    number = re.search(r"\b(?:status|error|code)\W{0,12}([45]\d\d)\b", text)
+    code = re.search(r"<Code>(\w{1,60})</Code>", text)
+    return " ".join(found[1] for found in (number, code) if found)
+
+
+def _connection(problem: Exception) -> str:
+    kind = re.search(r"kind: (Timeout|Connect|Request|Body|Decode|Interrupted)\b", str(problem))
+    if kind is not None:
+        return "no answer in time" if kind[1] == "Timeout" else "the connection failed"
+    return f"{type(problem).__name__} (obstore)"
