@@ -14,7 +14,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.hole_options import Boxes, Circles, Extend, MaskValues, Polygons, hole_options
-from damgan_cli.cli.inpaint_collection import Given, fill_collection, is_collection
+from damgan_cli.cli.inpaint_collection import Cluster, Engine, Given, fill_collection, is_collection
 from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, mask_warnings, report, summarise
 from damgan_cli.cli.inpaint_watch import check_watch, watch_folder
 from damgan_cli.cli.options import device_option, dtype_option, weights_option
@@ -146,6 +146,8 @@ def inpaint(
             "completely written, and has its mask if --mask is a folder.",
         ),
     ] = False,
+    engine: Engine = "here",
+    address: Cluster = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
@@ -197,9 +199,9 @@ def inpaint(
         "mask_value": " ".join(map(str, mask_value or [])) or None,
         **{kind: " ".join(texts) or None for kind, texts in drawn.items()},
     }
-    if is_collection(sources, mask, out):
+    if is_collection(sources, mask, out, engine):
         unfit = {"--watch": watch, "--overwrite": overwrite, "--attention": attention}
-        given = Given(sources, mask, out, drawn, margins, quality, made_with)
+        given = Given(sources, mask, out, drawn, margins, quality, made_with, engine, address)
         fill_collection(given, load_model, unfit, dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     holes = hole_options(

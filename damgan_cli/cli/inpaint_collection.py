@@ -8,8 +8,9 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +35,26 @@ _IN_A_ROW = 3  # units that storage or the disk fails, after which a run stops
 _LISTED = 1000  # failures in the report; records hold all
 
 
+Engine = Annotated[
+    Literal["here", "ray"],
+    typer.Option(
+        "--engine",
+        metavar="here|ray",
+        help="Of a collection (addresses, tar shards): [bold]here[/] works in this process, [bold]ray[/] on "
+        "all of a Ray cluster, or on this machine's cores and GPUs.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The Ray cluster of --engine ray; without it one is started here, for this run.",
+        show_default=False,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Given:
     """What the command line gives, as typed."""
@@ -46,10 +67,15 @@ class Given:
     quality: int | None
     settings: Settings
     """Without the mask."""
+    engine: str = "here"
+    address: str | None = None
+    """Of a Ray cluster."""
 
 
-def is_collection(sources: list[str], mask: str | None, out: str | None) -> bool:
-    """Whether a command is for this module: something is an address, or INPUT is tar files."""
+def is_collection(sources: list[str], mask: str | None, out: str | None, engine: str) -> bool:
+    """Whether a command is for this module: something is an address, INPUT is tar files, or Ray works."""
+    if engine != "here":
+        return True
     named = [text for text in (*sources, mask, out) if text]
     return any(map(ADDRESS.fullmatch, named)) or any(source.lower().endswith(".tar") for source in sources)
 
@@ -69,12 +95,15 @@ def fill_collection(
     """
     from damgan_cli.collection.address import require_obstore
     from damgan_cli.collection.engine import run_here
+    from damgan_cli.collection.ray_engine import run_on_ray
     from damgan_cli.collection.work import Worker, begin
 
     require_obstore()
     for option, value in unfit.items():
         if value:
             raise ImageFileError(f"{option} does not go with a collection.", "See docs/collections.md.")
+    if given.address is not None and given.engine != "ray":
+        raise ImageFileError("--address is that of a Ray cluster.", "Add --engine ray.")
     start = time.perf_counter()
     task, units = _planned(given)
     if dry_run:
@@ -86,7 +115,13 @@ def fill_collection(
     worker = Worker(task, load)
     try:
         begin(task.out, task.settings)
-        with mask_warnings(quiet=quiet), contextlib.closing(run_here(units, worker)) as outcomes:
+        on_ray = given.engine == "ray"
+        run = (
+            run_on_ray(units, partial(Worker, task, load), given.address)
+            if on_ray
+            else run_here(units, worker)
+        )
+        with mask_warnings(quiet=quiet), contextlib.closing(run) as outcomes:
             _follow(outcomes, counts, failures, quiet=quiet)
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED

@@ -1,0 +1,166 @@
+"""All units on the workers of a Ray cluster, or of this machine.
+
+Each worker is an actor with a model of its own. Where one dies, a new one takes its place and its unit is
+done again; a unit that was there three times when its worker died is put aside. What a unit writes is created
+only where nothing is, so that a worker that was only thought dead does no harm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import Counter, deque
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from damgan_cli.collection.work import Outcome
+from damgan_cli.errors import DamganError, DeviceError
+from damgan_cli.runtime.processes import cores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from damgan_cli.collection.listing import Slice
+    from damgan_cli.collection.shards import Shard
+    from damgan_cli.collection.work import Worker
+
+_DEATHS = 3
+_PER_GPU = 2  # workers: while one fetches or delivers, the other fills
+_GROWN = 15.0  # seconds between looks at whether the cluster has grown
+
+
+def run_on_ray(
+    units: Iterable[Slice | Shard], make_worker: Callable[[], Worker], address: str | None
+) -> Generator[Outcome]:
+    """Do all units, yielding what becomes of each, in any order.
+
+    ``address`` is a cluster's; None starts Ray here, with all cores and GPUs, for this run. ``make_worker``
+    is called in each actor and must be picklable. Raises DeviceError without Ray or cluster, and what a
+    worker raises that no other unit could mend: WeightsError, StoreError of a listing.
+    """
+    if find_spec("ray") is None:
+        raise DeviceError("--engine ray needs Ray, which is not installed.", "pip install 'damgan[ray]'")
+    if address is not None:
+        _check_reachable(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    try:
+        ray.init(
+            address or "local",
+            num_cpus=None if address else cores(),
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
+        reason = str(problem).splitlines()[0]
+        hint = "RAY_TMPDIR=/tmp helps where its files' paths are too long." if "AF_UNIX" in reason else None
+        raise DeviceError(f"Ray does not start ({reason}).", hint) from None
+    try:
+        yield from _Pool(ray, make_worker).outcomes(units)
+    finally:
+        ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raise DeviceError if nobody listens at HOST:PORT, which Ray itself would wait for for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise DeviceError(f"{address} is no address of a Ray cluster.", "Give HOST:PORT, mostly port 6379.")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as problem:
+        raise DeviceError(
+            f"The Ray cluster {address} cannot be reached ({problem}).",
+            "Start it with `ray start --head`, or leave out --address to use this machine alone.",
+        ) from None
+
+
+class _Filler:
+    """The actor: a worker, made where it is to work."""
+
+    def __init__(self, make_worker: Callable[[], Worker]) -> None:
+        self._worker = make_worker()
+
+    def do(self, unit: Slice | Shard) -> Outcome:
+        return self._worker.do(unit)
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class _Pool:
+    """As many actors as there is room for, and which unit each of them has."""
+
+    def __init__(self, ray: Any, make_worker: Callable[[], Worker]) -> None:
+        self._ray = ray
+        self._make_worker = make_worker
+        self._idle: list[Any] = []
+        self._running: dict[Any, tuple[Slice | Shard, Any]] = {}
+        self._deaths: Counter[str] = Counter()
+        self._looked = 0.0
+
+    def outcomes(self, units: Iterable[Slice | Shard]) -> Generator[Outcome]:
+        """Hand out units; no more are listed than there are workers."""
+        waiting = iter(units)
+        again: deque[Slice | Shard] = deque()
+        while True:
+            self._grow()
+            while self._idle and (unit := again.popleft() if again else next(waiting, None)) is not None:
+                actor = self._idle.pop()
+                self._running[actor.do.remote(unit)] = (unit, actor)
+            if not self._running:
+                break
+            for finished in self._ray.wait(list(self._running), timeout=_GROWN)[0]:
+                unit, actor = self._running.pop(finished)
+                outcome = self._outcome(finished, unit, actor)
+                if outcome is None:
+                    again.append(unit)
+                else:
+                    yield outcome
+        self._ray.wait(
+            [actor.close.remote() for actor in self._idle], num_returns=len(self._idle), timeout=30
+        )
+
+    def _outcome(self, finished: Any, unit: Slice | Shard, actor: Any) -> Outcome | None:
+        """What became of a unit; None if its worker died and it is to be done again."""
+        errors = self._ray.exceptions
+        try:
+            outcome: Outcome = self._ray.get(finished)
+        except errors.RayTaskError as problem:  # raised in the worker, by no fault of the unit
+            if isinstance(problem.cause, DamganError):
+                raise problem.cause from None
+            raise
+        except errors.RayError as problem:
+            if getattr(problem, "actor_init_failed", False):
+                raise DeviceError(
+                    f"A worker does not start: {str(problem).strip().splitlines()[-1]}",
+                    "Each node needs damgan with the extra cloud, and the paths and weights of this command.",
+                ) from None
+            # A new actor rather than max_restarts: what is handed to one that restarts may fail at once.
+            self._idle.append(self._new_actor())
+            self._deaths[unit.record] += 1
+            if self._deaths[unit.record] < _DEATHS:
+                return None
+            text = f"put aside: its worker died {_DEATHS} times ({str(problem).strip().splitlines()[0]})"
+            return Outcome(unit.name, "failed", problem=text)
+        self._idle.append(actor)
+        return outcome
+
+    def _grow(self) -> None:
+        """Start workers for what the cluster has; again now and then, as it may grow."""
+        if time.monotonic() - self._looked < _GROWN and self._looked:
+            return
+        self._looked = time.monotonic()
+        have = self._ray.cluster_resources()
+        room = int(have.get("GPU", 0)) * _PER_GPU or int(have.get("CPU", 1))
+        for _ in range(room - len(self._idle) - len(self._running)):
+            self._idle.append(self._new_actor())
+
+    def _new_actor(self) -> Any:
+        gpus = self._ray.cluster_resources().get("GPU", 0)
+        options = {"num_gpus": 1 / _PER_GPU, "num_cpus": 1} if gpus else {"num_cpus": 1}
+        return self._ray.remote(**options)(_Filler).remote(self._make_worker)
