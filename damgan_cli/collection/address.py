@@ -171,7 +171,7 @@ def told(where: str) -> Iterator[None]:
             raise StoreError(f"{where}: access is denied ({answer or '403'}).", _DENIED) from None
         if "Expired" in answer:
             raise StoreError(f"{where}: the credentials have expired ({answer}).", _DENIED) from None
-        reason = f"the server answered {answer}" if answer else _connection(problem)
+        reason = f"the server answered {answer}" if answer else _reason(problem)
         raise StoreError(f"{where} cannot be used: {reason}.", _GO_ON) from None
     except OSError as problem:
         raise StoreError(f"{where}: {problem.strerror or problem}.", "Free space, or see to it.") from None
@@ -185,8 +185,10 @@ def _answer(problem: Exception) -> str:
     return " ".join(found[1] for found in (number, code) if found)
 
 
-def _connection(problem: Exception) -> str:
+def _reason(problem: Exception) -> str:
+    """Why there was no answer: the connection, or the system's own words about a file."""
     kind = re.search(r"kind: (Timeout|Connect|Request|Body|Decode|Interrupted)\b", str(problem))
     if kind is not None:
         return "no answer in time" if kind[1] == "Timeout" else "the connection failed"
-    return f"{type(problem).__name__} (obstore)"
+    local = re.search(r"([A-Za-z ]{3,60}) \(os error \d+\)", str(problem))
+    return local[1].strip() if local is not None else f"{type(problem).__name__} of obstore"

@@ -85,6 +85,9 @@ class _Filler:
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
         self._worker = make_worker()
 
+    def begin(self) -> None:
+        """Returns once the actor is there."""
+
     def do(self, unit: Slice | Shard) -> Outcome:
         return self._worker.do(unit)
 
@@ -93,74 +96,86 @@ class _Filler:
 
 
 class _Pool:
-    """As many actors as there is room for, and which unit each of them has."""
+    """As many actors as there is room for, and which unit each of them has.
+
+    An actor gets units once it has begun: one for which no room comes free must not keep a unit waiting.
+    """
 
     def __init__(self, ray: Any, make_worker: Callable[[], Worker]) -> None:
         self._ray = ray
         self._make_worker = make_worker
         self._idle: list[Any] = []
-        self._running: dict[Any, tuple[Slice | Shard, Any]] = {}
+        self._running: dict[Any, tuple[Slice | Shard | None, Any]] = {}  # by what is waited for; None begins
+        self._again: deque[Slice | Shard] = deque()
         self._deaths: Counter[str] = Counter()
-        self._looked = 0.0
+        self._looked = -_GROWN
 
     def outcomes(self, units: Iterable[Slice | Shard]) -> Generator[Outcome]:
         """Hand out units; no more are listed than there are workers."""
         waiting = iter(units)
-        again: deque[Slice | Shard] = deque()
+        listed = False
         while True:
             self._grow()
-            while self._idle and (unit := again.popleft() if again else next(waiting, None)) is not None:
+            while self._idle and (self._again or not listed):
+                unit = self._again.popleft() if self._again else next(waiting, None)
+                if unit is None:
+                    listed = True
+                    break
                 actor = self._idle.pop()
                 self._running[actor.do.remote(unit)] = (unit, actor)
-            if not self._running:
+            at_work = any(unit is not None for unit, _ in self._running.values())
+            if listed and not self._again and not at_work:
                 break
             for finished in self._ray.wait(list(self._running), timeout=_GROWN)[0]:
-                unit, actor = self._running.pop(finished)
-                outcome = self._outcome(finished, unit, actor)
-                if outcome is None:
-                    again.append(unit)
-                else:
+                outcome = self._outcome(finished, *self._running.pop(finished))
+                if outcome is not None:
                     yield outcome
-        self._ray.wait(
-            [actor.close.remote() for actor in self._idle], num_returns=len(self._idle), timeout=30
-        )
+        closing = [actor.close.remote() for actor in self._idle]
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=30)
 
-    def _outcome(self, finished: Any, unit: Slice | Shard, actor: Any) -> Outcome | None:
-        """What became of a unit; None if its worker died and it is to be done again."""
+    def _outcome(self, finished: Any, unit: Slice | Shard | None, actor: Any) -> Outcome | None:
+        """What became of a unit; None if its worker died and it is to be done again, or has only begun."""
         errors = self._ray.exceptions
         try:
-            outcome: Outcome = self._ray.get(finished)
+            outcome: Outcome | None = self._ray.get(finished)
         except errors.RayTaskError as problem:  # raised in the worker, by no fault of the unit
             if isinstance(problem.cause, DamganError):
                 raise problem.cause from None
             raise
         except errors.RayError as problem:
-            if getattr(problem, "actor_init_failed", False):
+            # A new actor rather than max_restarts: what is handed to one that restarts may fail at once.
+            self._start()
+            self._deaths[unit.record if unit else ""] += 1
+            if self._deaths[""] == _DEATHS:
                 raise DeviceError(
-                    f"A worker does not start: {str(problem).strip().splitlines()[-1]}",
+                    f"Workers do not start: {str(problem).strip().splitlines()[-1]}",
                     "Each node needs damgan with the extra cloud, and the paths and weights of this command.",
                 ) from None
-            # A new actor rather than max_restarts: what is handed to one that restarts may fail at once.
-            self._idle.append(self._new_actor())
-            self._deaths[unit.record] += 1
+            if unit is None:
+                return None
             if self._deaths[unit.record] < _DEATHS:
+                self._again.append(unit)
                 return None
             text = f"put aside: its worker died {_DEATHS} times ({str(problem).strip().splitlines()[0]})"
             return Outcome(unit.name, "failed", problem=text)
+        if unit is None:
+            self._deaths[""] = 0
         self._idle.append(actor)
         return outcome
 
     def _grow(self) -> None:
         """Start workers for what the cluster has; again now and then, as it may grow."""
-        if time.monotonic() - self._looked < _GROWN and self._looked:
+        if time.monotonic() - self._looked < _GROWN:
             return
         self._looked = time.monotonic()
         have = self._ray.cluster_resources()
-        room = int(have.get("GPU", 0)) * _PER_GPU or int(have.get("CPU", 1))
+        room = int(have.get("GPU", 0)) * _PER_GPU or max(1, int(have.get("CPU", 0)))
         for _ in range(room - len(self._idle) - len(self._running)):
-            self._idle.append(self._new_actor())
+            self._start()
 
-    def _new_actor(self) -> Any:
+    def _start(self) -> None:
         gpus = self._ray.cluster_resources().get("GPU", 0)
-        options = {"num_gpus": 1 / _PER_GPU, "num_cpus": 1} if gpus else {"num_cpus": 1}
-        return self._ray.remote(**options)(_Filler).remote(self._make_worker)
+        needs = {"num_gpus": 1 / _PER_GPU, "num_cpus": 0} if gpus else {"num_cpus": 1}
+        actor = self._ray.remote(**needs)(_Filler).remote(self._make_worker)
+        self._running[actor.begin.remote()] = (None, actor)

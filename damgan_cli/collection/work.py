@@ -88,8 +88,8 @@ class Fetched:
     unit: Slice | Shard
     folder: Path
     jobs: list[Job]
-    left_out: dict[str, str]
-    """Of a shard: which member each job's photo is, by its name."""
+    keys: dict[str, str]
+    """Of a shard: the key of each photo, by its name."""
 
 
 def begin(out: Place, settings: Settings) -> None:
@@ -235,7 +235,7 @@ class Worker:
         }
         if isinstance(unit, Shard):
             tar = fetched.folder / "out.tar"
-            pack(fetched.folder / "in.tar", tar, done, {fetched.left_out[name] for name in failed})
+            pack(fetched.folder / "in.tar", tar, done, {fetched.keys[name] for name in failed})
             record["sha256"] = _created(out, unit.name, tar)
         else:
             digests = _each(lambda name, path: _created(out, name, path), list(done.items()))

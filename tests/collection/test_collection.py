@@ -202,3 +202,11 @@ def test_a_damaged_shard_is_one_line(inpaint, tmp_path, cut):
     run = inpaint("0.tar", "-o", "out")
     assert run.code == 1
     assert "is no tar file, or is damaged" in run.err
+
+
+def test_a_folder_that_cannot_be_written_is_one_error(inpaint, folders, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    run = inpaint(f"{folders}/photos", "--mask", f"{folders}/masks", "-o", f"{folders}/file/out")
+    assert run.code == 2
+    assert run.err.count("error:") == 1
+    assert "Not a directory" in run.err

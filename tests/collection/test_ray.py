@@ -17,6 +17,7 @@ from damgan_cli.collection.address import Place
 from damgan_cli.collection.ray_engine import run_on_ray
 from damgan_cli.collection.shards import Shard
 from damgan_cli.collection.work import Outcome
+from damgan_cli.errors import DeviceError
 from tests.collection.samples import sample, tree, write_tar
 
 pytest.importorskip("ray")
@@ -97,6 +98,14 @@ def test_a_unit_that_kills_its_worker_three_times_is_put_aside(tmp_path, monkeyp
     assert sorted((tmp_path / "log").read_text().split()) == sorted(
         [unit.name for unit in units] + ["3.tar"] * 2
     )
+
+
+def test_workers_that_do_not_start_are_one_error():
+    def none():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(DeviceError, match="Workers do not start"):
+        list(run_on_ray([Shard(Place.of("in"), "0.tar")], none, None))
 
 
 def test_a_cluster_that_is_not_there_is_one_error(inpaint, tmp_path):
