@@ -2,6 +2,7 @@
 
 python examples/collection_costs.py listing --names 1000000
 python examples/collection_costs.py overhead photos masks --repeat 3
+python examples/collection_costs.py shards shard.tar --weights photos
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def overhead(photos: Path, masks: Path, repeat: int) -> None:
     root = Path(tempfile.mkdtemp())
     names = sorted(path.name for path in photos.iterdir())
     by_stem = {path.stem: path for path in masks.iterdir()}
-    shards = []
+    tars = []
     for start in range(0, len(names), SHARD):
-        shards.append(root / f"{start:06d}.tar")
-        with tarfile.open(shards[-1], "w") as tar:
+        tars.append(root / f"{start:06d}.tar")
+        with tarfile.open(tars[-1], "w") as tar:
             for name in names[start : start + SHARD]:
                 tar.add(photos / name, name)
                 mask = by_stem[Path(name).stem]
@@ -117,9 +118,9 @@ def overhead(photos: Path, masks: Path, repeat: int) -> None:
     ways = {
         "folder": (photos, "--mask", masks),
         "address": address,
-        "shards": shards,
+        "shards": tars,
         "s3 (moto)": ("s3://bucket/photos", "--mask", "s3://bucket/masks"),
-        "shards, ray": (*shards, "--engine", "ray"),
+        "shards, ray": (*tars, "--engine", "ray"),
     }
     took: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(repeat):
@@ -136,6 +137,21 @@ def overhead(photos: Path, masks: Path, repeat: int) -> None:
     server.stop()
 
 
+def shards(shard: Path, weights: str) -> None:
+    """Fill 1, 10 and 100 shards, all copies of one; print photos a second and the most memory so far."""
+    root = Path(tempfile.mkdtemp())
+    for number in range(100):
+        (root / f"{number:03d}.tar").symlink_to(shard.resolve())
+    for count in (1, 10, 100):
+        source, out = root / f"{{000..{count - 1:03d}}}.tar", root / f"out{count}"
+        command = [sys.executable, "-m", "damgan_cli", "inpaint", source, "-o", out, "--json", "-q"]
+        run = subprocess.run([*map(str, command), "--weights", weights], stdout=subprocess.PIPE, check=True)
+        document = json.loads(run.stdout)
+        filled, seconds = document["counts"]["filled"], document["seconds"]
+        most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        print(f"{count:3d} shards: {filled} photos, {filled / seconds:.1f} a second, {most:.0f} MiB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -145,8 +161,13 @@ def main() -> None:
     two.add_argument("photos", type=Path)
     two.add_argument("masks", type=Path)
     two.add_argument("--repeat", type=int, default=3)
+    three = commands.add_parser("shards")
+    three.add_argument("shard", type=Path)
+    three.add_argument("--weights", default="photos")
     given = parser.parse_args()
-    if given.command == "listing":
+    if given.command == "shards":
+        shards(given.shard, given.weights)
+    elif given.command == "listing":
         listing(given.names)
     else:
         overhead(given.photos, given.masks, given.repeat)
