@@ -70,7 +70,7 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
     """Coarse to fine: at each doubling the enlarged fill takes the place of the coarse stage's result."""
     result, fakeness = rgb.copy(), np.zeros(hole.shape, np.float32)
-    for window in windows.plan(rgb, hole):
+    for window in windows.plan(rgb, hole, reach=inpainter.reach):
         scales = [window.scale]
         while scales[-1] > 1:
             scales.append(-(-scales[-1] // 2))

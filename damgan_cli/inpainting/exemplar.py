@@ -28,9 +28,9 @@ RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
 STRIDE = 2
 """Every other pixel, along a side, looks for a patch of its own."""
-COLOUR_SCALE = 4.0
+COLOUR_SCALE = 10.0
 """Standard deviation (px of the photo) of the blur above which colours are the network's; see docs/fit.md."""
-BLUR = 1.5
+BLUR = 0.9
 """Standard deviation (px of the window) of the blur of a network's fill, about."""
 COHERENCE = 0.8
 """A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""

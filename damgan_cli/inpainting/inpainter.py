@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import warnings
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
-from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Window, plan
+from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Window, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -92,6 +93,9 @@ class Inpainter:
         self.dtype = choose_dtype(dtype, self.device)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
+        trained = self.weights.info.get("training", {}).get("size", NATIVE)
+        self.reach = math.inf if fit == "native" else reach_of(trained)
+        """How deep (px) a hole may be before it is reduced."""
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
@@ -153,7 +157,7 @@ class Inpainter:
                 warnings.warn(
                     "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
                 )
-            for window in plan(image, hole, reduce=self.fit != "native"):
+            for window in plan(image, hole, reach=self.reach):
                 waiting.append((window, fill))
                 if sum(other.hole.size for other, _ in waiting) > _WINDOW_PIXELS:
                     self._fill(waiting, progress)

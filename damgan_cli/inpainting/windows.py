@@ -1,12 +1,12 @@
 """From a photo of any size to windows that a small fully convolutional model fills well, and back.
 
-The model learned holes of up to `REACH` px from the next known pixel, so each part of a hole gets a *window*:
-its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay at full
-resolution). A part that is too long for one window gets several, which fade into each other. What a window
-gives is enlarged again, gets the colours of its border (membrane.py) and the detail of its surroundings
-(exemplar.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a side is its
-own window, untouched. Nothing under the hole ever gets into a window. docs/fit.md compares this with its
-alternatives.
+The model learned holes up to some depth, its *reach*, from the next known pixel, so each part of a hole gets
+a *window*: its surroundings, reduced by a whole number where the hole is deeper than that (thin strokes stay
+at full resolution). A part that is too long for one window gets several, which fade into each other. What a
+window gives is enlarged again, gets the colours of its border (membrane.py) and the detail of its
+surroundings (exemplar.py), and is pasted into that part of the hole alone. A photo of at most `NATIVE` px a
+side is its own window, untouched. Nothing under the hole ever gets into a window. docs/fit.md compares this
+with its alternatives.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 FITS = ("auto", "smooth", "native")
 """What ``--fit`` offers: reduce and copy detail, reduce only, or neither."""
 NATIVE = 128
-"""Photos up to this side (px) go through the model as they are: the size it was trained at."""
+"""Photos up to this side (px) go through the model as they are: no model was trained at less."""
 REACH = 40
-"""How far (px) a hole pixel may be from the nearest known one before it is reduced; see docs/fit.md."""
+"""How far (px) a hole pixel may be from the nearest known one before it is reduced, for a model trained at
+128 px, and in proportion for others; see docs/fit.md."""
 CONTEXT = 48
 """Known surroundings (px, on the window) on each side of a hole's bounding box, at least."""
 STEP = 64
@@ -149,11 +150,16 @@ class Window:
         fakeness[piece][part] = seen * np.clip(mine[:, 3], 0, 1) + (1 - seen) * fakeness[piece][part]
 
 
-def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True) -> Iterator[Window]:
+def reach_of(trained: int) -> float:
+    """How deep (px) holes may be for a model that was trained on images of ``trained`` px a side."""
+    return REACH * trained / 128
+
+
+def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: float = REACH) -> Iterator[Window]:
     """Windows that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
 
-    Without ``reduce`` all of them are at full resolution, however deep the hole. One at a time, as there may
-    be thousands.
+    What is deeper than ``reach`` px is reduced; with infinity all of them are at full resolution. One at a
+    time, as there may be thousands.
     """
     height, width = hole.shape
     if not hole.any():
@@ -164,7 +170,7 @@ def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reduce: bool = True
         yield Window(box, hole, hole, 1, _blanked(rgb, hole), hole, whole)
         return
     for region, mine in _regions(hole):
-        yield from _windows(rgb, hole, region, mine, reduce=reduce)
+        yield from _windows(rgb, hole, region, mine, reach)
 
 
 def _regions(hole: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_]]]:
@@ -198,8 +204,7 @@ def _windows(
     hole: NDArray[np.bool_],
     region: tuple[slice, slice],
     mine: NDArray[np.bool_],
-    *,
-    reduce: bool,
+    reach: float,
 ) -> Iterator[Window]:
     height, width = hole.shape
     y0, x0 = region[0].start, region[1].start
@@ -211,7 +216,7 @@ def _windows(
         around = (slice(y, y + h), slice(x, x + w))
         own = (parts[around] == label) & mine[around]
         deepest = min(float(depth[around][own].max()), max(height, width) / 2)  # huge if nothing is known
-        scale = int(np.ceil(deepest / REACH)) if reduce else 1
+        scale = max(1, int(np.ceil(deepest / reach)))
         deep = own & (depth[around] > _THIN) if scale > 1 else None
         if label == count - 1:
             del depth, parts  # they may be large

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from damgan_cli.inpainting.windows import LARGEST, NATIVE, OVERLAP, REACH, plan
+from damgan_cli.inpainting.windows import LARGEST, NATIVE, OVERLAP, REACH, plan, reach_of
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -61,7 +62,9 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     small, big = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
-    (whole,) = plan(photo(500, 700), HOLES["one big square"], reduce=False)
+    (learned_deeper,) = plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256))
+    assert learned_deeper.scale == 2
+    (whole,) = plan(photo(500, 700), HOLES["one big square"], reach=math.inf)
     assert whole.hole.shape == whole.part.shape
 
 
