@@ -121,8 +121,9 @@ def test_rescaling_keeps_places():
         assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
 
 
-def test_a_blurred_fill_finds_the_texture_it_was_blurred_from():
-    """Among sharp patches the flat ones would be nearest to it."""
+def test_a_blurred_fill_finds_the_texture_it_was_blurred_from(monkeypatch):
+    """Among sharp patches the flat ones would be nearest to it; the more it is blurred, the more so."""
+    monkeypatch.setattr(exemplar, "BLUR", 1.5)
     rng = np.random.default_rng(0)
     photo = np.full((384, 384, 3), 128.0)
     photo[:, 160:] += np.kron(rng.normal(0, 30, (96, 56, 3)), np.ones((SCALE, SCALE, 1)))
