@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FITS = ("auto", "smooth", "native")
 """What ``--fit`` offers: reduce and copy detail, reduce only, or neither."""
 NATIVE = 128
-"""Photos up to this side (px) go through the model as they are: no model was trained at less."""
+"""Photos up to this side (px) go through the model as they are: no embedded one was trained at less."""
 REACH = 40
 """How far (px) a hole pixel may be from the nearest known one before it is reduced, for a model trained at
 128 px, and in proportion for others; see docs/fit.md."""
@@ -152,7 +152,7 @@ class Window:
 
 def reach_of(trained: int) -> float:
     """How deep (px) holes may be for a model that was trained on images of ``trained`` px a side."""
-    return REACH * trained / 128
+    return REACH * max(trained, 16) / 128  # no training takes less than 16
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: float = REACH) -> Iterator[Window]:

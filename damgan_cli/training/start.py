@@ -127,9 +127,8 @@ def train(
     bad: list[ImageFileError] = []
     room = IN_MEMORY
     if chosen.type == "cuda":
-        room = max(
-            room, torch.cuda.mem_get_info(chosen)[0] // 4
-        )  # they lie there, with what they are reduced to
+        # on the GPU they lie beside their reductions and what training needs
+        room = max(room, torch.cuda.mem_get_info(chosen)[0] // 4)
     photos = load_photos(paths, config.size, config.largest_crop, bad.append, room)
     val_photos = load_photos(val_paths, config.size, 1, bad.append)
     for problem in bad if world.first else ():

@@ -17,8 +17,11 @@ from PIL import Image
 from damgan_cli import Inpainter
 from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
 from damgan_cli.inpainting.membrane import match_seam
+from damgan_cli.inpainting.windows import plan
 from damgan_cli.masks.read import MaskWarning
 from damgan_cli.photos.photo import store
+from damgan_cli.weights.find import load_weights
+from damgan_cli.weights.folder import save_weights
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -279,3 +282,24 @@ def test_threads_that_share_a_gpu_get_what_the_cpu_gives(tiny_weights, inpainter
         results = list(pool.map(lambda rgb: gpu(rgb, hole), rgbs))
     for rgb, result in zip(rgbs, results, strict=True):
         assert np.abs(result.astype(int) - inpainter(rgb, hole)).max() <= 1
+
+
+@pytest.mark.parametrize(("size", "scale"), [(None, 3), (128, 3), (256, 2)])
+def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
+    tiny_weights, tmp_path, monkeypatch, size, scale
+):
+    """A square of 220 px is 110 px deep: less than three times 40, or twice 80."""
+    info = {"training": {"size": size}} if size else {}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    used = []
+
+    def watched(*arguments, **options):
+        for window in plan(*arguments, **options):
+            used.append(window.scale)
+            yield window
+
+    monkeypatch.setattr("damgan_cli.inpainting.inpainter.plan", watched)
+    given = [photo(600, 600)], [hole_with((600, 600), (180, 400, 180, 400))]
+    Inpainter(tmp_path / "weights", device="cpu").fill_batch(*given)
+    Inpainter(tmp_path / "weights", device="cpu", fit="native").fill_batch(*given)
+    assert used == [scale, 1]

@@ -137,10 +137,12 @@ def test_the_projected_discriminator_learns_to_tell_and_its_network_stays():
         gan_loss="hinge",
         discriminator="projected",
         feature_matching=0,
+        patch_channels=(8, 16, 16),
     )
     alexnet = Lpips("alex", random_weights("alex"))
     before = [parameter.clone() for parameter in alexnet.parameters()]
     adversary = Adversary(config, alexnet)
+    assert [conv.out_channels for conv in adversary.D.pixels.convs] == [8, 16, 16, 16]
     names = [name for name, _ in adversary.D.named_parameters()]
     assert names
     assert not any("alexnet" in name for name in names)
