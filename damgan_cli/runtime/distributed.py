@@ -36,13 +36,27 @@ class World:
         if size == 1:
             return cls()
         import torch
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         backend = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
             backend = "cpu:gloo,cuda:nccl"
-        torch.distributed.init_process_group(backend, timeout=_PATIENCE)
+        # torchrun (torch 2.14) keeps one store for all its restarts: without names of their own, processes
+        # would look for those that have died.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=_PATIENCE))
+        store = PrefixStore(f"{restart} of {size}", store)
+        torch.distributed.init_process_group(
+            backend, timeout=_PATIENCE, store=store, rank=rank, world_size=size
+        )
         return cls(rank, size)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether torchrun starts the processes again when one dies or their number changes."""
+        return int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
 
     @property
     def first(self) -> bool:

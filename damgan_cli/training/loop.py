@@ -205,11 +205,14 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
-        """Go on from a checkpoint. Raises TrainingError if it is of another training, or damaged."""
+        """Go on from a checkpoint. Raises TrainingError if it is of another training, or damaged.
+
+        Of another number of processes it may be. A step is then another number of images, and those that
+        would make up a whole one are passed over.
+        """
         mine = {
             "seed": self.seed,
             "photos": len(self.batches.photos),
-            "processes": self.world.size,
             "config": self.config.to_dict(),
         }
         # through JSON, so that tuples and lists compare alike
@@ -223,7 +226,8 @@ class Trainer:
         with damage_told(path):
             for name in ("G", "D", "ema", "optimizer_G", "optimizer_D"):
                 getattr(self, name).load_state_dict(state[name])
-            self.step, self.seconds = state["step"], state["seconds"]
+            batches, self.seconds = state["step"] * state["processes"], state["seconds"]
+            self.step = -(-batches // self.world.size)
             torch.set_rng_state(state["random"])
 
 

@@ -64,8 +64,9 @@ def train(
     ``val`` is a folder of validation photos; without it some of ``data`` are held out. ``init`` names
     weights to start from. ``perceptual_weights`` is a file or folder with the network of the perceptual
     loss, which is downloaded otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same
-    arguments. ``say`` gets a status line a tick, ``warn`` what was left out; both are silent unless
-    given. ``world`` are the processes that share the training: those that torchrun started, unless given.
+    arguments; under ``torchrun --max-restarts`` it is meant wherever there is a checkpoint. ``say`` gets a
+    status line a tick, ``warn`` what was left out; both are silent unless given. ``world`` are the processes
+    that share the training: those that torchrun started, unless given.
 
     Raises TrainingError, WeightsError, DeviceError, ImageFileError: each says what to do.
     """
@@ -83,6 +84,7 @@ def train(
     folders = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(folder) for folder in data]
     run_folder = Path(out)
     checkpoint = run_folder / CHECKPOINT
+    resume = resume or world.broadcast(lambda: world.restarts and is_file(checkpoint))
     features = None if perceptual_weights is None else Path(perceptual_weights)
     init_from = None if resume or init is None else str(init)
     # what can be said at once comes before torch, which takes its time
@@ -165,11 +167,18 @@ def train(
         tell = say if world.first else _nothing
         tell(
             f"{len(photos):,} photos, {len(val_photos)} for validation; {chosen}, {trainer.dtype}; "
-            f"in {run_folder}"
+            f"in {run_folder}" + f", from its checkpoint of {trainer.images:,} images" * (saved is not None)
         )
         finished = run(trainer, run_folder, Validation(val_photos, config.size), info, tell)
     except OSError as problem:
         raise TrainingError(f"Cannot write to {run_folder}: {problem}.", "Choose another --out.") from problem
+    except RuntimeError as problem:
+        if not (isinstance(problem, torch.distributed.DistError) or "by peer" in str(problem)):
+            raise
+        raise TrainingError(
+            "Another process of this training has died.",
+            "torchrun --max-restarts N starts all of them again; by hand, go on with --resume.",
+        ) from None
     world.leave()
     return TrainingResult(finished, trainer.images, run_folder / WEIGHTS)
 
