@@ -14,7 +14,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.hole_options import Boxes, Circles, Extend, MaskValues, Polygons, hole_options
-from damgan_cli.cli.inpaint_collection import Cluster, Engine, Given, fill_collection, is_collection
+from damgan_cli.cli.inpaint_collection import Cluster, Columns, Engine, Given, fill_collection, is_collection
 from damgan_cli.cli.inpaint_report import NO_MODEL, describe, list_plan, mask_warnings, report, summarise
 from damgan_cli.cli.inpaint_watch import check_watch, watch_folder
 from damgan_cli.cli.options import device_option, dtype_option, weights_option
@@ -38,8 +38,8 @@ def inpaint(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="A photo, several photos, a folder of photos, an address such as s3://bucket/photos, or tar "
-            "shards; - is a photo on stdin.",
+            help="A photo, several photos, a folder of photos, an address such as s3://bucket/photos, tar or "
+            "Parquet shards, or a list of URLs (.txt); - is a photo on stdin.",
             show_default=False,
         ),
     ],
@@ -148,6 +148,7 @@ def inpaint(
     ] = False,
     engine: Engine = "here",
     address: Cluster = None,
+    columns: Columns = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list, but write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a report as JSON on stdout.")] = False,
@@ -201,7 +202,7 @@ def inpaint(
     }
     if is_collection(sources, mask, out, engine):
         unfit = {"--watch": watch, "--overwrite": overwrite, "--attention": attention}
-        given = Given(sources, mask, out, drawn, margins, quality, made_with, engine, address)
+        given = Given(sources, mask, out, drawn, margins, quality, made_with, engine, address, columns)
         fill_collection(given, load_model, unfit, dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     holes = hole_options(

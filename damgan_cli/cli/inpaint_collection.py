@@ -1,4 +1,4 @@
-"""``damgan inpaint`` of a collection: addresses in object storage, and tar shards."""
+"""``damgan inpaint`` of a collection: addresses in object storage, tar and Parquet shards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Engine = Annotated[
     typer.Option(
         "--engine",
         metavar="here|ray",
-        help="Of a collection (addresses, tar shards): [bold]here[/] works in this process, [bold]ray[/] on "
+        help="Of a collection (addresses, shards): [bold]here[/] works in this process, [bold]ray[/] on "
         "all of a Ray cluster, or on this machine's cores and GPUs.",
     ),
 ]
@@ -51,6 +51,15 @@ Cluster = Annotated[
         metavar="HOST:PORT",
         help="The Ray cluster of --engine ray; without it one is started here, for this run.",
         show_default=False,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="PHOTOS[,MASKS]",
+        help="Of Parquet files.",
+        show_default="image, or img, photo, jpg; mask, or mask_image",
     ),
 ]
 
@@ -70,14 +79,21 @@ class Given:
     engine: str = "here"
     address: str | None = None
     """Of a Ray cluster."""
+    columns: str | None = None
+    """Of Parquet files."""
 
 
 def is_collection(sources: list[str], mask: str | None, out: str | None, engine: str) -> bool:
-    """Whether a command is for this module: something is an address, INPUT is tar files, or Ray works."""
+    """Whether a command is for this module: something is an address, INPUT is shards, or Ray works."""
+    from damgan_cli.collection.shards import is_shard
+    from damgan_cli.collection.urls import is_list
+
     if engine != "here":
         return True
     named = [text for text in (*sources, mask, out) if text]
-    return any(map(ADDRESS.fullmatch, named)) or any(source.lower().endswith(".tar") for source in sources)
+    return any(map(ADDRESS.fullmatch, named)) or any(
+        is_shard(source) or is_list(source) for source in sources
+    )
 
 
 def fill_collection(
@@ -149,7 +165,9 @@ def _planned(given: Given) -> tuple[Task, Iterator[Slice | Shard]]:
     """What all units share, and the units, which are listed as they are asked for. Raises DamganError."""
     from damgan_cli.collection.address import Place
     from damgan_cli.collection.listing import photos_of, slices
+    from damgan_cli.collection.parquet import require_pyarrow
     from damgan_cli.collection.shards import is_shard, shards
+    from damgan_cli.collection.urls import is_list, slices_of_list
     from damgan_cli.collection.work import Task
     from damgan_cli.inpainting.folder import Options
     from damgan_cli.inpainting.holes import ALPHA
@@ -160,30 +178,35 @@ def _planned(given: Given) -> tuple[Task, Iterator[Slice | Shard]]:
         raise ImageFileError(
             "A collection needs a place for its results.", "Give an address or folder with -o."
         )
-    tars = [is_shard(source) for source in sources]
-    if len(sources) > 1 and not all(tars):
-        raise ImageFileError("An address goes alone as INPUT.", "Give one address, or only tar shards.")
-    inside = all(tars) and mask is None and given.margins is None and not any(given.drawn.values())
-    place, photos, masks = Place.of(out), Place.of(sources[0]), None
+    sharded, listed = all(map(is_shard, sources)), len(sources) == 1 and is_list(sources[0])
+    if len(sources) > 1 and not sharded:
+        raise ImageFileError("An address goes alone as INPUT.", "Give one address, or only shards.")
+    inside = (sharded or listed) and mask is None and given.margins is None and not any(given.drawn.values())
+    place, masks = Place.of(out), None
+    photos = None if sharded or listed else Place.of(sources[0])
+    if place.on_the_web:
+        raise ImageFileError(f"{place.url} cannot be written to.", "OUT is a folder, s3://, gs:// or az://.")
     mask_for_all = None
     if mask is not None and mask != ALPHA:
         if _is_one_mask(mask):
             mask_for_all = _one_mask(mask)
-        elif all(tars):
+        elif photos is None:
+            what = "lists name" if listed else "shards hold"
             raise ImageFileError(
-                f"{mask} is no image file, and tar shards hold their masks themselves (key.mask.png).",
+                f"{mask} is no image file, and {what} their masks themselves.",
                 "Leave out --mask, or give one image for all.",
             )
         else:
             masks = Place.of(mask)
-    if not all(tars):
+    if photos is not None:
         _refuse_overlaps({"INPUT": photos, "OUT": place, **({"the mask": masks} if masks else {})})
-    settings |= {
-        "mask": "in the shards" if inside else mask if mask in {None, ALPHA} else "one for each photo"
-    }
+    each = "in the shards" if inside and sharded else "one for each photo"
+    settings |= {"mask": mask if mask in {None, ALPHA} and not inside else each}
     if mask_for_all is not None:
         digest = hashlib.sha256(mask_for_all[1]).hexdigest()
         settings |= {"mask": f"{mask_for_all[0]} {digest[:12]}"}
+    if given.columns is not None:
+        settings |= {"columns": given.columns}
     holes = hole_options(
         "inside" if inside else mask,
         given.drawn,
@@ -193,12 +216,28 @@ def _planned(given: Given) -> tuple[Task, Iterator[Slice | Shard]]:
         invert=settings["invert_mask"],
         resize=settings["resize_mask"],
     )
-    options = Options(holes, given.margins, given.quality)
-    task = Task(photos, masks, inside, mask_for_all, place, options, settings, most_pixels())
-    if all(tars):
-        return task, iter(list(shards(sources)))
+    options, columns = Options(holes, given.margins, given.quality), _columns(given.columns)
+    task = Task(photos, masks, inside, mask_for_all, place, options, settings, most_pixels(), columns)
+    if sharded:
+        units = list(shards(sources))
+        if any(unit.is_parquet for unit in units):
+            require_pyarrow()
+        elif columns:
+            raise ImageFileError("--columns is for Parquet files.", "INPUT has none.")
+        return task, iter(units)
+    if columns:
+        raise ImageFileError("--columns is for Parquet files.", "INPUT has none.")
+    if photos is None:
+        return task, slices_of_list(sources[0], with_masks=inside)
     its_masks = None if masks is None else photos_of(masks.names(), masks.url)
     return task, slices(photos_of(photos.names(), photos.url), its_masks)
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if len(names) > 2 or (text is not None and not names):
+        raise ImageFileError(f"--columns {text} is not one name, or two.", "Give PHOTOS,MASKS.")
+    return names
 
 
 def _is_one_mask(mask: str) -> bool:
@@ -206,7 +245,7 @@ def _is_one_mask(mask: str) -> bool:
 
     if not ADDRESS.fullmatch(mask):
         return not is_folder(Path(mask))
-    return Path(mask).suffix.lower() in {*EXTENSIONS, ".json"}
+    return Path(mask.partition("?")[0]).suffix.lower() in {*EXTENSIONS, ".json"}
 
 
 def _one_mask(mask: str) -> tuple[str, bytes]:
@@ -260,7 +299,7 @@ def _follow(
                     "What is done is kept; the same command goes on from here.",
                 )
     if not counts:
-        raise ImageFileError("There are no photos in INPUT.", "Tar shards are named with their .tar.")
+        raise ImageFileError("There are no photos in INPUT.", "Shards are named with their .tar or .parquet.")
 
 
 def _list(units: Iterable[Slice | Shard]) -> None:

@@ -27,10 +27,12 @@ _MOST = 512
 
 @dataclass(frozen=True)
 class Pair:
-    """A photo's name and its mask's, relative to where photos and masks lie."""
+    """A photo's name and its mask's, relative to where photos and masks lie; the result has the photo's."""
 
     photo: str
     mask: str | None
+    urls: tuple[str, ...] = ()
+    """Where they are, if they come from a list (see `urls`)."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,25 @@ def slices(photos: Iterable[str], masks: Iterable[str] | None) -> Iterator[Slice
     A slice ends after a name whose checksum says so, so that a photo that is added or removed changes the
     slice it is in and no other; it has 128 photos on average and 512 at most.
     """
+    if masks is None:
+        yield from cut(Pair(photo, None) for photo in photos)
+    else:
+        yield from cut(_groups(photos, masks))
+
+
+def cut(groups: Iterable[Pair | Group]) -> Iterator[Slice]:
+    """Slices of pairs, or of groups, of which those that are no pair make their slice one with a problem."""
     pairs: list[Pair] = []
     problems: list[str] = []
-    groups = _groups(photos, masks) if masks is not None else (_Group([photo]) for photo in photos)
     for group in groups:
-        if masks is not None and (len(group.photos), len(group.masks)) != (1, 1):
-            problems.append(" + ".join([*group.photos, *(f"mask {mask}" for mask in group.masks)]))
-        pairs += [Pair(photo, group.masks[0] if group.masks else None) for photo in group.photos]
-        name = (group.photos or group.masks)[0]
+        if isinstance(group, Pair):
+            pairs.append(group)
+            name = group.photo
+        else:
+            if (len(group.photos), len(group.masks)) != (1, 1):
+                problems.append(" + ".join([*group.photos, *(f"mask {mask}" for mask in group.masks)]))
+            pairs += [Pair(photo, group.masks[0] if group.masks else None) for photo in group.photos]
+            name = (group.photos or group.masks)[0]
         if zlib.crc32(name.encode()) % _MEAN == 0 or len(pairs) >= _MOST or len(problems) >= _MOST:
             yield _closed(pairs, problems)
             pairs, problems = [], []
@@ -101,28 +114,28 @@ def _closed(pairs: list[Pair], problems: list[str]) -> Slice:
 
 
 @dataclass
-class _Group:
+class Group:
     """All of the same path without extension: one photo and one mask, if they pair."""
 
     photos: list[str] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
 
 
-def _groups(photos: Iterable[str], masks: Iterable[str]) -> Iterator[_Group]:
+def _groups(photos: Iterable[str], masks: Iterable[str]) -> Iterator[Group]:
     """Merge two sorted listings. A group is complete once both have come to names behind ``path/``.
 
     Everything called ``path.SOMETHING`` stands before that, as a dot comes just before a slash.
     """
-    waiting: dict[str, _Group] = {}
+    waiting: dict[str, Group] = {}
     left, right = chain(photos, [None]), chain(masks, [None])
     photo, mask = next(left), next(right)
     while photo is not None or mask is not None:
         if mask is None or (photo is not None and photo <= mask):
             assert photo is not None  # noqa: S101
-            waiting.setdefault(_path(photo), _Group()).photos.append(photo)
+            waiting.setdefault(_path(photo), Group()).photos.append(photo)
             photo = next(left)
         else:
-            waiting.setdefault(_path(mask), _Group()).masks.append(mask)
+            waiting.setdefault(_path(mask), Group()).masks.append(mask)
             mask = next(right)
         reached = min((name for name in (photo, mask) if name is not None), default=None)
         for path in sorted(path for path in waiting if reached is None or f"{path}/" <= reached):

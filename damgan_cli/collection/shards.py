@@ -1,6 +1,7 @@
-"""WebDataset shards: tar files in which ``key.jpg`` is a photo and ``key.mask.png`` its mask.
+"""Shards: files that hold many photos. Those of WebDataset are here, Parquet is in `parquet`.
 
-A key is a member's path up to the first dot of its name; all members of a key are one sample.
+In WebDataset's tar files ``key.jpg`` is a photo and ``key.mask.png`` its mask. A key is a member's path up to
+the first dot of its name; all members of a key are one sample.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
-from damgan_cli.collection.address import Place
+from damgan_cli.collection.address import WEB, Place
 from damgan_cli.errors import ImageFileError, PairingError
 from damgan_cli.photos.formats import EXTENSIONS
 from damgan_cli.photos.limits import most_bytes
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _MASK = "mask"
+PARQUET = ".parquet"
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file, somewhere."""
+    """A tar or Parquet file, somewhere."""
 
     place: Place
     name: str
@@ -36,17 +38,23 @@ class Shard:
 
     @property
     def record(self) -> str:
-        """Where its record is in OUT: beside the tar of results, which has the name of the shard."""
+        """Where its record is in OUT: beside the shard of results, which has the same name."""
         return f"{self.name}.json"
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is a Parquet file; else it is a tar."""
+        return self.name.lower().endswith(PARQUET)
 
 
 def is_shard(source: str) -> bool:
-    """Whether INPUT means tar files."""
-    return source.lower().endswith(".tar")
+    """Whether INPUT means tar or Parquet files."""
+    path = source.partition("?")[0] if source.startswith(WEB) else source
+    return path.lower().endswith((".tar", PARQUET))
 
 
 def shards(sources: Sequence[str]) -> Iterator[Shard]:
-    """The tar files that ``sources`` mean, ``{000..012}`` spelled out. PairingError for equal names."""
+    """The files that ``sources`` mean, ``{000..012}`` spelled out. PairingError for equal names."""
     seen: dict[str, str] = {}
     for source in sources:
         for text in _spelled_out(source):

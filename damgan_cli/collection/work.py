@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from damgan_cli.collection import parquet, shards
+from damgan_cli.collection.address import Place
 from damgan_cli.collection.scratch import Scratch
-from damgan_cli.collection.shards import Shard, file_name, pack, unpack
+from damgan_cli.collection.shards import Shard, file_name
 from damgan_cli.errors import DamganError, ImageFileError, StoreError
 from damgan_cli.inpainting.folder import fill_photos
 from damgan_cli.inpainting.holes import check_readable
@@ -31,7 +33,6 @@ from damgan_cli.photos.read import displayed_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from damgan_cli.collection.address import Place
     from damgan_cli.collection.listing import Slice
     from damgan_cli.inpainting.folder import Options, Result
     from damgan_cli.inpainting.inpainter import Inpainter
@@ -51,7 +52,7 @@ class Task:
     """What all units of a run share. It can be pickled."""
 
     source: Place | None
-    """Where the photos of slices lie."""
+    """Where the photos of slices lie; None if a list says so."""
     masks: Place | None
     """Where their masks lie; None if each photo needs none of its own."""
     masks_inside: bool
@@ -62,6 +63,8 @@ class Task:
     options: Options
     settings: Settings
     most_pixels: int
+    columns: tuple[str, ...] = ()
+    """Of Parquet files: that of photos and that of masks, where they do not have the usual names."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Fetched:
     jobs: list[Job]
     keys: dict[str, str]
     """Of a shard: the key of each photo, by its name."""
+    missing: dict[str, str]
+    """Photos of a list that could not be had, or whose mask could not, with the reason."""
 
 
 def begin(out: Place, settings: Settings) -> None:
@@ -179,32 +184,50 @@ class Worker:
             (folder / "out").mkdir()
             if isinstance(unit, Shard):
                 return self._unpacked(unit, folder)
-            (folder / "masks").mkdir()
-            jobs, wanted = [], []
-            for number, pair in enumerate(unit.pairs):
-                photo = folder / file_name(number, pair.photo)
-                wanted.append((self.task.source, pair.photo, photo))
-                mask = self._mask
-                if pair.mask is not None:
-                    mask = folder / "masks" / file_name(number, pair.mask)
-                    wanted.append((self.task.masks, pair.mask, mask))
-                jobs.append(Job(pair.photo, photo, mask, folder / "out" / photo.name, None))
-            _each(lambda place, name, path: place.download(name, path, most_bytes()), wanted)
+            return self._downloaded(unit, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return Fetched(unit, folder, jobs, {})
+
+    def _downloaded(self, part: Slice, folder: Path) -> Fetched:
+        (folder / "masks").mkdir()
+        jobs, wanted = [], []
+        for number, pair in enumerate(part.pairs):
+            photo, mask = folder / file_name(number, pair.photo), self._mask
+            places = [Place.around(url) for url in pair.urls]
+            wanted.append((pair.photo, *(places[0] if places else (self.task.source, pair.photo)), photo))
+            if pair.mask is not None:
+                mask = folder / "masks" / file_name(number, pair.mask)
+                wanted.append((pair.photo, *(places[1] if places else (self.task.masks, pair.mask)), mask))
+            jobs.append(Job(pair.photo, photo, mask, folder / "out" / photo.name, None))
+
+        def download(photo: str, place: Place, name: str, path: Path) -> tuple[str, str] | None:
+            listed = self.task.source is None
+            try:
+                place.download(name, path, most_bytes(), hasty=listed)
+            except StoreError as problem:
+                if not listed:
+                    raise
+                return photo, str(problem)  # a list has dead links, which must not keep the others waiting
+            return None
+
+        missing = dict(filter(None, _each(download, wanted)))
+        if len(missing) == len(jobs):
+            raise StoreError(f"No photo of it can be had: {next(iter(missing.values()))}")
+        return Fetched(part, folder, [job for job in jobs if job.name not in missing], {}, missing)
 
     def _unpacked(self, shard: Shard, folder: Path) -> Fetched:
-        shard.place.download(shard.name, folder / "in.tar")
-        photos = unpack(
-            folder / "in.tar", folder, shard.place.at(shard.name), with_masks=self.task.masks_inside
-        )
+        file, where, inside = folder / "in", shard.place.at(shard.name), self.task.masks_inside
+        shard.place.download(shard.name, file)
+        if shard.is_parquet:
+            photos = parquet.unpack(file, folder, where, with_masks=inside, columns=self.task.columns)
+        else:
+            photos = shards.unpack(file, folder, where, with_masks=inside)
         jobs = [
             Job(one.member, one.photo, one.mask or self._mask, folder / "out" / one.photo.name, None)
             for one in photos
         ]
-        return Fetched(shard, folder, jobs, {one.member: one.key for one in photos})
+        return Fetched(shard, folder, jobs, {one.member: one.key for one in photos}, {})
 
     def fill(self, fetched: Fetched, inpainter: Inpainter) -> list[Result]:
         """Fill the photos of a unit. Raises OSError if the disk is full."""
@@ -222,11 +245,13 @@ class Worker:
 
     def _delivered(self, fetched: Fetched, results: list[Result]) -> Outcome:
         unit, out = fetched.unit, self.task.out
-        failed = {result.job.name: _reason(result) for result in results if result.error is not None}
+        failed = fetched.missing | {
+            result.job.name: _reason(result) for result in results if result.error is not None
+        }
         done = {result.job.name: result.job.output for result in results if result.error is None}
         record: dict[str, Any] = {
             "version": 1,
-            "photos": len(results),
+            "photos": len(results) + len(fetched.missing),
             "filled": sum(result.status == "filled" for result in results),
             "copied": sum(result.status == "copied" for result in results),
             "failed": failed,
@@ -234,9 +259,13 @@ class Worker:
             "weights": self.inpainter.weights.info.get("sha256"),
         }
         if isinstance(unit, Shard):
-            tar = fetched.folder / "out.tar"
-            pack(fetched.folder / "in.tar", tar, done, {fetched.keys[name] for name in failed})
-            record["sha256"] = _created(out, unit.name, tar)
+            file, target = fetched.folder / "in", fetched.folder / "result"
+            left_out = {fetched.keys[name] for name in failed}
+            if unit.is_parquet:
+                parquet.pack(file, target, done, left_out, self.task.columns)
+            else:
+                shards.pack(file, target, done, left_out)
+            record["sha256"] = _created(out, unit.name, target)
         else:
             digests = _each(lambda name, path: _created(out, name, path), list(done.items()))
             record["sha256"] = dict(zip(done, digests, strict=True))
@@ -281,10 +310,13 @@ def _each(work: Callable[..., _Done], arguments: list[tuple[Any, ...]]) -> list[
 
 def _created(out: Place, name: str, path: Path) -> str:
     """Create a result; returns the digest of what is there, ours or that of who came first."""
-    data = path.read_bytes()
-    if not out.create(name, data):
-        data = out.get(name) or b""
-    return hashlib.sha256(data).hexdigest()
+    if not out.create(name, path):
+        return out.sha256(name)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _outcome(unit: str, status: str, record: dict[str, Any]) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_unpaired_photos_fail_their_slice(inpaint, folders, tmp_path):
         (("{}/nothing", "--mask", "{}/masks", "-o", "{}/out"), "does not exist"),
         (("{}/photos", "-o", "{}/out"), "there is no --mask"),
         (("{}/photos", "{}/masks", "--mask", "alpha", "-o", "{}/out"), "goes alone"),
-        (("http://host/photos", "--mask", "alpha", "-o", "{}/out"), "no kind of address"),
+        (("ftp://host/photos", "--mask", "alpha", "-o", "{}/out"), "no kind of address"),
         (("s3://user:word@bucket/in", "--mask", "alpha", "-o", "{}/out"), "neither credentials"),
         (("s3:///in", "--mask", "alpha", "-o", "{}/out"), "names no bucket"),
         (("a.tar", "b/a.tar", "-o", "{}/out"), "one output"),
@@ -133,6 +134,14 @@ def test_wrong_usage_is_one_error_before_any_work(inpaint, folders, tmp_path, ar
     assert words in run.err.replace("\n", " ")
     assert "word" not in run.err.replace(words, "")
     assert not (tmp_path / "out/a.png").exists()
+
+
+def test_no_credentials_are_one_line(inpaint, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    run = inpaint("az://container/photos", "--mask", "alpha", "-o", "out")
+    assert run.code == 2
+    assert "az://container/photos: no credentials were found." in run.err
 
 
 def test_one_mask_serves_all_photos(inpaint, folders, tmp_path):
