@@ -9,6 +9,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.options import WEIGHTS_METAVAR, complete_weights, device_option, dtype_option
+from damgan_cli.collection.address import is_address
 from damgan_cli.errors import ExitCode, ImageFileError, MaskError, did_you_mean
 from damgan_cli.runtime.paths import check_file_can_be_written, check_folder_can_be_written, exists, is_file
 
@@ -24,21 +25,22 @@ _EXTRA_METRICS = ("ms-ssim", "lpips-alex", "lpips-vgg", "fid", "kid")
 
 def evaluate(
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             metavar="RESULTS... GROUND_TRUTH",
-            help="Inpainted files or folders, and last the originals, paired by name.",
+            help="Inpainted files, folders or addresses (s3://bucket/filled), and last the originals, paired "
+            "by name.",
             show_default=False,
         ),
     ] = None,
     mask: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--mask",
             "--masks",
             metavar="PATH",
-            help="Masks of RESULTS, file or folder: adds the scores of the hole alone and by hole share. "
-            "With --protocol bins or paper: a folder with one subfolder of masks per hole share.",
+            help="Masks of RESULTS, file, folder or address: adds the scores of the hole alone and by hole "
+            "share. With --protocol bins or paper: a folder with one subfolder of masks per hole share.",
         ),
     ] = None,
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is the hole in --mask.")] = False,
@@ -68,7 +70,7 @@ def evaluate(
         ),
     ] = None,
     images: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--images", metavar="DIR", help="Fill and score the photos of this folder, at 128x128."),
     ] = None,
     weights: Annotated[
@@ -148,6 +150,7 @@ def evaluate(
             if exists(place) and any(place.iterdir()):
                 raise ImageFileError(f"{option} {place} is not empty.", "Give a new folder.")
     if images is not None:
+        photos = _folder("--images", images)
         if paths:
             raise ImageFileError(
                 "RESULTS and --images cannot be scored together.",
@@ -160,10 +163,10 @@ def evaluate(
                 "Use --protocol bins or paper, or leave it out.",
             )
         settings = _settings(metrics, ssim, feature_weights, device, workers, offline=offline)
-        holes = {"folder": mask, "seed": seed, "invert": invert_mask}
+        holes = {"folder": _folder("--mask", mask) if mask else None, "seed": seed, "invert": invert_mask}
         engine = {"device": device, "dtype": dtype, "offline": offline}
         scored = _score_weights(
-            images, weights, chosen, holes, settings, engine, limit=limit, save=save, quiet=quiet
+            photos, weights, chosen, holes, settings, engine, limit=limit, save=save, quiet=quiet
         )
     else:
         for option, given in {
@@ -213,8 +216,18 @@ def _settings(
     return ScoreSettings(ssim, "ms-ssim" in names, features, workers)
 
 
+def _folder(option: str, text: str) -> Path:
+    """A path of this machine. Raises ImageFileError for an address."""
+    if is_address(text):
+        raise ImageFileError(
+            f"{option} takes no address together with --images.",
+            "Weights are scored on photos of this machine.",
+        )
+    return Path(text)
+
+
 def _score_files(
-    paths: list[Path], masks: Path | None, settings: ScoreSettings, *, invert_mask: bool, quiet: bool
+    paths: list[str], masks: str | None, settings: ScoreSettings, *, invert_mask: bool, quiet: bool
 ) -> Report:
     from damgan_cli.evaluation.file_scores import score_files
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import typer
 from damgan_cli.cli import console
 from damgan_cli.cli.hole_options import hole_options
 from damgan_cli.cli.inpaint_report import NO_MODEL, describe, mask_warnings
+from damgan_cli.collection.address import is_address
 from damgan_cli.errors import ExitCode, ImageFileError, StoreError
 from damgan_cli.runtime.paths import is_folder
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.record import Settings
     from damgan_cli.photos.extend import Margins
 
-ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*", re.DOTALL)
 _IN_A_ROW = 3  # units that storage or the disk fails, after which a run stops
 _LISTED = 1000  # failures in the report; records hold all
 
@@ -91,9 +90,7 @@ def is_collection(sources: list[str], mask: str | None, out: str | None, engine:
     if engine != "here":
         return True
     named = [text for text in (*sources, mask, out) if text]
-    return any(map(ADDRESS.fullmatch, named)) or any(
-        is_shard(source) or is_list(source) for source in sources
-    )
+    return any(map(is_address, named)) or any(is_shard(source) or is_list(source) for source in sources)
 
 
 def fill_collection(
@@ -199,7 +196,7 @@ def _planned(given: Given) -> tuple[Task, Iterator[Slice | Shard]]:
         else:
             masks = Place.of(mask)
     if photos is not None:
-        _refuse_overlaps({"INPUT": photos, "OUT": place, **({"the mask": masks} if masks else {})})
+        refuse_overlaps({"INPUT": photos, "OUT": place, **({"the mask": masks} if masks else {})})
     each = "in the shards" if inside and sharded else "one for each photo"
     settings |= {"mask": mask if mask in {None, ALPHA} and not inside else each}
     if mask_for_all is not None:
@@ -243,7 +240,7 @@ def _columns(text: str | None) -> tuple[str, ...]:
 def _is_one_mask(mask: str) -> bool:
     from damgan_cli.photos.formats import EXTENSIONS
 
-    if not ADDRESS.fullmatch(mask):
+    if not is_address(mask):
         return not is_folder(Path(mask))
     return Path(mask.partition("?")[0]).suffix.lower() in {*EXTENSIONS, ".json"}
 
@@ -258,7 +255,8 @@ def _one_mask(mask: str) -> tuple[str, bytes]:
     return name, data
 
 
-def _refuse_overlaps(places: dict[str, Any]) -> None:
+def refuse_overlaps(places: dict[str, Any]) -> None:
+    """Raise ImageFileError if one of some places, by their roles, lies in another."""
     names = list(places)
     for number, role in enumerate(names):
         for other in names[:number]:

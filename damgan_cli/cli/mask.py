@@ -10,10 +10,14 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.options import complete_kinds
+from damgan_cli.collection.address import Place, is_address
 from damgan_cli.errors import DamganError, ExitCode, MaskError
 from damgan_cli.runtime.paths import STREAM, is_folder, lies_in, same
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from damgan_cli.collection.masks import StoredJob
     from damgan_cli.masks.dataset import MaskJob, MaskSettings
 
 
@@ -28,13 +32,13 @@ def mask(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
+    place: Annotated[
+        str,
         typer.Option(
             "--out",
             "-o",
             metavar="OUT",
-            help="Folder for the masks, or one .png file; - is stdout.",
+            help="Folder or address (s3://bucket/masks) for the masks, or one .png file; - is stdout.",
             show_default=False,
         ),
     ],
@@ -43,11 +47,12 @@ def mask(
         typer.Option("--size", metavar="SIDE|WxH", help="Size in pixels.", show_default="256"),
     ] = None,
     like: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--like",
             metavar="PHOTOS",
-            help="Make one mask for each photo of this folder, or for this photo: same size, same name.",
+            help="Make one mask for each photo of this folder or address, or for this photo: same size, same "
+            "name.",
         ),
     ] = None,
     count: Annotated[
@@ -219,6 +224,7 @@ def mask(
       box X,Y,W,H   polygon X,Y,X,Y,...   circle X,Y,R
     """  # noqa: D301
     from damgan_cli.cli.mask_values import found_options, parse_range, parse_size, shapes_of, source_options
+    from damgan_cli.collection import masks as collection_masks
     from damgan_cli.masks.dataset import MANIFEST, VERSION, MaskSettings, Record, make_files, write_manifest
     from damgan_cli.masks.derive import SOURCE_KINDS
     from damgan_cli.masks.find import FOUND_KINDS
@@ -227,12 +233,17 @@ def mask(
 
     low, high = parse_range("--box-count", box_count, "numbers of boxes", 1, 10_000)
     boxes_of = Boxes((int(low), int(high)), parse_range("--box-size", box_size, "fractions of a side", 0, 1))
+    out, in_store = Path(place), any(map(is_address, (place, like or "", *kinds)))
+    if in_store:
+        collection_masks.refuse_unfit(place, like, {"--overwrite": overwrite, "--preview": preview})
     if out == STREAM:
         console.check_stdout_for_a_picture(as_json=as_json)
         if preview:
             raise MaskError("--preview does not go with -o -.", "Give a file with -o.")
-    single = out == STREAM or (out.suffix.lower() == ".png" and not is_folder(out))
+    single = not in_store and (out == STREAM or (out.suffix.lower() == ".png" and not is_folder(out)))
     failed: dict[str, str] = {}
+    jobs: list[MaskJob] = []
+    stored: list[StoredJob] = []
     kind, shapes = kinds[0], shapes_of(kinds)
     found, derived = ({usage.split()[0] for usage in usages} for usages in (FOUND_KINDS, SOURCE_KINDS))
     _refuse(kind, "found in photos", kind in found, {
@@ -255,7 +266,10 @@ def mask(
             )
         else:
             options = source_options(kind, color, tolerance, dilate, region, invert=invert_mask)
-        jobs = jobs_from(kind, kinds[1:], out, single)
+        if in_store:
+            stored = collection_masks.jobs_from(kind, kinds[1:])
+        else:
+            jobs = jobs_from(kind, kinds[1:], out, single)
         settings = MaskSettings(source_options=options)
     else:
         if shapes and ratio is not None:
@@ -270,6 +284,8 @@ def mask(
                     f"{kind} needs the size of the photo.", "Give --like PHOTO, or --size WIDTHxHEIGHT."
                 )
             jobs = numbered_jobs(kinds, out, single, parse_size(size or "256"), count or 1)
+            if in_store:
+                stored = collection_masks.numbered(jobs, out)
         else:
             if size is not None or count is not None:
                 raise MaskError(
@@ -277,27 +293,40 @@ def mask(
                     "cannot be given too.",
                     "Leave one of the two out.",
                 )
-            jobs = jobs_like(kinds, out, single, like, failed)
+            if in_store:
+                stored = collection_masks.jobs_like(kinds, like)
+            else:
+                jobs = jobs_like(kinds, out, single, Path(like), failed)
         if not shapes:
-            _try_kinds(kinds, jobs, settings)
+            _try_kinds(kinds, stored or jobs, settings)
     root = out.parent if single else out
-    manifest = None if single else out / MANIFEST
+    manifest = None if single or in_store else out / MANIFEST
     inside = preview is not None and (same(preview, out) if single else lies_in(preview, root))
     if preview and (preview.suffix.lower() != ".png" or inside):
         raise MaskError(
             f"The preview {preview} must be a .png {'beside' if single else 'outside of'} {out}.",
             "In its place it would be, or count as, a mask.",
         )
-    refuse_existing([job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite)
+    if not in_store:
+        refuse_existing(
+            [job.path for job in jobs] + [path for path in (manifest, preview) if path], overwrite
+        )
 
     records: list[Record] = []
     with console.warnings_on_stderr(), console.progress(quiet=quiet) as progress:
-        results = make_files(jobs, settings, root, workers)
-        for job, result in zip(jobs, progress.track(results, len(jobs), description="masks"), strict=True):
+        work: Sequence[MaskJob | StoredJob] = stored or jobs
+        results = (
+            collection_masks.make(stored, settings, Place.of(place), workers)
+            if in_store
+            else make_files(jobs, settings, root, workers)
+        )
+        for job, result in zip(work, progress.track(results, len(work), description="masks"), strict=True):
             if isinstance(result, DamganError):
-                failed[str(job.sources[0] if job.sources else job.path)] = str(result)
+                failed[job.what] = str(result)
             else:
                 records.append(result)
+    if in_store:
+        collection_masks.create_manifest(Place.of(place), records, failed)
     if manifest:
         write_manifest(manifest, records)
     if preview and records:
@@ -316,9 +345,9 @@ def mask(
         )
     if records and not quiet:
         shares = [record.ratio for record in records]
-        place = "stdout" if out == STREAM else out
+        where = "stdout" if out == STREAM else place
         console.note(
-            f"{len(records)} mask{'s' * (len(records) > 1)} in {place}, hole share "
+            f"{len(records)} mask{'s' * (len(records) > 1)} in {where}, hole share "
             f"{min(shares):.3f} to {max(shares):.3f}, {sum(shares) / len(shares):.3f} on average"
         )
         empty = [record.file for record in records if not record.ratio]
@@ -336,7 +365,7 @@ def _refuse(kind: str, what: str, fits: bool, options: dict[str, object]) -> Non
             raise MaskError(f"{option} is for masks {what}, which {kind} is not.", "See the kinds in --help.")
 
 
-def _try_kinds(kinds: list[str], jobs: list[MaskJob], settings: MaskSettings) -> None:
+def _try_kinds(kinds: list[str], jobs: Sequence[MaskJob | StoredJob], settings: MaskSettings) -> None:
     """Raise MaskError if a kind cannot be made at all, before anything is written."""
     from damgan_cli.masks.generate import make_mask, mask_rng
 

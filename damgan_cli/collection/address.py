@@ -48,6 +48,11 @@ _GO_ON = "Once it can be reached, the same command goes on from here."
 _DENIED = f"Check this machine's credentials and rights there; credentials may have expired. {_GO_ON}"
 
 
+def is_address(text: str) -> bool:
+    """Whether it is written as an address, of any kind, and not as a path."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
 @dataclass(frozen=True)
 class Place:
     """A prefix of a bucket, of a web server, or a folder here. What lies in it is named relative to it."""

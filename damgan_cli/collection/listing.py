@@ -11,6 +11,7 @@ import hashlib
 import zlib
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from posixpath import splitext
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from damgan_cli.photos.pairing import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from damgan_cli.collection.address import Place
 
 _MEAN = 128  # photos of a slice
 _MOST = 512
@@ -67,6 +70,14 @@ def photos_of(names: Iterable[str], where: str) -> Iterator[str]:
         last = name
         if splitext(name)[1].lower() in EXTENSIONS and "/." not in f"/{name}":
             yield name
+
+
+def by_name(place: Place) -> dict[str, list[Path]]:
+    """All photos or masks in a place, by their name without extension. Raises StoreError."""
+    named: dict[str, list[Path]] = {}
+    for name in photos_of(place.names(), place.url):
+        named.setdefault(splitext(name)[0], []).append(Path(name))
+    return named
 
 
 def slices(photos: Iterable[str], masks: Iterable[str] | None) -> Iterator[Slice]:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from damgan_cli.collection.address import is_address
 from damgan_cli.errors import DamganError
 from damgan_cli.evaluation.metrics import definitions
 from damgan_cli.evaluation.pairs import find_pairs, score_pairs
 from damgan_cli.evaluation.report import Pictures, Report, Row, comparisons, json_row, ranked
 from damgan_cli.evaluation.ssim import DEFAULT_SSIM
 from damgan_cli.evaluation.statistics import COMPARISON_DEFINITION, INTERVAL_DEFINITION
+from damgan_cli.evaluation.stored import stored_pairs
 from damgan_cli.masks.read import MaskWarning, read_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from damgan_cli.evaluation.features import FeatureMetrics
+    from damgan_cli.evaluation.pairs import Image, Scored
 
 _T = TypeVar("_T")
 
@@ -51,26 +54,30 @@ class ScoreSettings:
 
 
 def score_files(
-    results: list[Path],
-    truths: Path,
-    masks: Path | None,
+    results: list[str],
+    truths: str,
+    masks: str | None,
     settings: ScoreSettings,
     track: Track,
     *,
     invert_mask: bool = False,
 ) -> Report:
-    """Score each of ``results``, all files or all folders, against ``truths``; rank and compare several.
+    """Score each of ``results``, files, folders or addresses, against ``truths``; rank several.
 
-    Pairs that fail are in ``Report.failed``. Raises what ``find_pairs`` raises, before any work, and
-    ImageFileError from LPIPS for images under 32 px.
+    Pairs that fail are in ``Report.failed``. Raises what ``find_pairs`` and ``stored_pairs`` raise, before
+    any work, and ImageFileError from LPIPS for images under 32 px.
     """
     several = len(results) > 1
-    short = Counter(path.name for path in results)
-    names = {path: path.name if short[path.name] == 1 else str(path) for path in results}
-    pairs = {path: find_pairs(path, truths, masks) for path in results}
+    short = Counter(Path(path).name for path in results)
+    names = {path: Path(path).name if short[Path(path).name] == 1 else path for path in results}
+    if any(is_address(text) for text in (*results, truths, masks or "")):
+        pairs = {path: stored_pairs(path, truths, masks) for path in results}
+    else:
+        mask = None if masks is None else Path(masks)
+        pairs = {path: find_pairs(Path(path), Path(truths), mask) for path in results}
     total = sum(len(found) for found in pairs.values())
     failed: dict[str, str] = {}
-    rows: dict[Path, Row] = {}
+    rows: dict[str, Row] = {}
     jobs = [(path, pair) for path, found in pairs.items() for pair in found]
     scored = score_pairs(
         [pair for _, pair in jobs],
@@ -90,7 +97,7 @@ def score_files(
         for path, row in rows.items():
             good = set(row.names)
             chosen = [pair for pair in pairs[path] if pair.name in good]
-            streamed = (pair.read() for pair in track(chosen, total=len(chosen), description="features"))
+            streamed = (_read(pair) for pair in track(chosen, total=len(chosen), description="features"))
             each, totals = settings.features.score(streamed)
             for scores, more in zip(row.scores, each, strict=True):
                 scores.update(more)
@@ -105,10 +112,10 @@ def score_files(
             lines += [part.line for name in bins for part in parts if part.masks == name]
     document = {
         "mode": "files",
-        "ground_truth": str(truths),
-        "mask": str(masks) if masks else None,
+        "ground_truth": truths,
+        "mask": masks,
         "ssim": settings.ssim_kind,
-        "rows": [{"results": str(path), **json_row(row)} for path, row in rows.items()],
+        "rows": [{"results": path, **json_row(row)} for path, row in rows.items()],
         "ranking": [row.method for row in order],
         "comparisons": comparisons(order) if len(order) > 1 else [],
     }
@@ -116,14 +123,18 @@ def score_files(
 
     def pictures(_masks: str, name: str) -> Pictures:
         found = {row.method: files[row.method, name] for row in order if name in row.names}
-        first = next(iter(found.values()))
-        with warnings.catch_warnings():
+        with next(iter(found.values())).here() as first, warnings.catch_warnings():
             warnings.simplefilter("ignore", MaskWarning)  # said when the pair was scored
             hole = read_mask(first.mask, invert=invert_mask) if first.mask else None
-        shown = {method: pair.read()[0] for method, pair in found.items()}
-        return Pictures(first.read()[1], hole, shown)
+            truth = first.read()[1]
+        return Pictures(truth, hole, {method: _read(pair)[0] for method, pair in found.items()})
 
     return Report(order, lines, document, failed, settings.definitions(), pictures)
+
+
+def _read(pair: Scored) -> tuple[Image, Image]:
+    with pair.here() as files:
+        return files.read()
 
 
 def _bin_order(name: str) -> tuple[bool, int]:

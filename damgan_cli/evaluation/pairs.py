@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,6 +40,11 @@ class Scored:
     result: Path
     truth: Path
     mask: Path | None
+
+    @contextlib.contextmanager
+    def here(self) -> Iterator[Scored]:
+        """The same on this machine, as long as this lasts; these files are."""
+        yield self
 
     def read(self) -> tuple[Image, Image]:
         """Result and truth, (H, W, 3) uint8.
@@ -91,8 +97,8 @@ def _score(
     pair: Scored, *, invert_mask: bool, ssim_kind: str, multi_scale: bool
 ) -> dict[str, float] | DamganError:
     try:
-        with memory_for(pair.result):
-            return pair.score(invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
+        with pair.here() as files, memory_for(files.result):
+            return files.score(invert_mask=invert_mask, ssim_kind=ssim_kind, multi_scale=multi_scale)
     except DamganError as problem:
         return problem
 

@@ -43,6 +43,11 @@ class MaskJob:
     height: int = 0
     sources: tuple[Path, ...] = ()
 
+    @property
+    def what(self) -> str:
+        """For messages: what it is made from, or where it goes."""
+        return str(self.sources[0] if self.sources else self.path)
+
 
 @dataclass(frozen=True)
 class MaskSettings:
@@ -123,8 +128,8 @@ def _make_one(job: MaskJob, settings: MaskSettings, root: Path) -> Record:
     )
 
 
-def write_manifest(path: Path, records: Sequence[Record]) -> None:
-    """Write the records as CSV. Raises ImageFileError."""
+def manifest_text(records: Sequence[Record]) -> str:
+    """The records as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Record.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
@@ -133,4 +138,9 @@ def write_manifest(path: Path, records: Sequence[Record]) -> None:
         writer.writerow(
             row | {"ratio": f"{record.ratio:.6f}", "touches_border": str(record.touches_border).lower()}
         )
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue()
+
+
+def write_manifest(path: Path, records: Sequence[Record]) -> None:
+    """Write the records as CSV. Raises ImageFileError."""
+    write_atomically(path, manifest_text(records).encode())

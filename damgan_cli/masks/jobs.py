@@ -57,7 +57,7 @@ def jobs_from(kind: str, places: list[str], out: Path, single: bool) -> list[Mas
             raise ImageFileError(f"There are no images in {roots[0]}.")
         named = [(file.relative_to(roots[0]).with_suffix("").as_posix(), (file,)) for file in files]
     jobs = [MaskJob(out / f"{name}.png", kind, sources=files) for name, files in named]
-    _refuse_twins([job.path for job in jobs])
+    refuse_twins([job.path for job in jobs])
     _refuse_sources([job.path for job in jobs], [file for _, files in named for file in files], out)
     return jobs
 
@@ -77,7 +77,7 @@ def _jobs_of_several(kind: str, roots: list[Path], out: Path, single: bool) -> l
         raise MaskError(f"{len(roots)} masks do not fit into the one file {out}.", "Give a folder with -o.")
     top = Path(os.path.commonpath([root.parent.absolute() for root in roots]))
     targets = [out / root.absolute().relative_to(top).with_suffix(".png") for root in roots]
-    _refuse_twins(targets)
+    refuse_twins(targets)
     _refuse_sources(targets, roots, out)
     return [MaskJob(target, kind, sources=(root,)) for target, root in zip(targets, roots, strict=True)]
 
@@ -113,7 +113,7 @@ def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dic
             f"Masks for the folder {like} do not fit into the one file {out}.", "Give a folder with -o."
         )
     targets = [out if single else out / photo.relative_to(root).with_suffix(".png") for photo in photos]
-    _refuse_twins(targets)
+    refuse_twins(targets)
     _refuse_sources(targets, photos, out)
     jobs = []
     for index, (photo, target) in enumerate(zip(photos, targets, strict=True)):
@@ -128,7 +128,8 @@ def jobs_like(kinds: list[str], out: Path, single: bool, like: Path, failed: dic
     return jobs
 
 
-def _refuse_twins(targets: list[Path]) -> None:
+def refuse_twins(targets: list[Path]) -> None:
+    """Raise MaskError if two masks have one path."""
     twins = [str(path) for path, number in Counter(targets).items() if number > 1]
     if twins:
         raise MaskError(

@@ -46,6 +46,17 @@ def pair_by_relative_path(
     lefts = {
         name: files for name, files in lefts.items() if name in rights or not dispensable.issuperset(files)
     }
+    return paired(lefts, rights, (left_name, str(left_root)), (right_name, str(right_root)))
+
+
+def paired(
+    lefts: dict[str, list[Path]], rights: dict[str, list[Path]], left: tuple[str, str], right: tuple[str, str]
+) -> list[Pair]:
+    """Pair what `pair_by_relative_path` does, listed already: files by their names.
+
+    ``left`` and ``right`` are what they are called, and where they lie. Raises PairingError.
+    """
+    (left_name, left_root), (right_name, right_root) = left, right
     problems: list[str] = []
     for side, root, files in ((left_name, left_root, lefts), (right_name, right_root, rights)):
         if not files:
