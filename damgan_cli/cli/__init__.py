@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,21 @@ from damgan_cli.errors import DamganError, ExitCode, did_you_mean, failure_docum
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+_LOCAL = (
+    *(
+        "--attention",
+        "--csv",
+        "--feature-weights",
+        "--images",
+        "--preview",
+        "--protocol",
+        "--report",
+        "--save",
+    ),
+    *("--segmenter", "--weights"),
+)
+"""Options that mean files of this machine also where photos may lie elsewhere."""
 
 _complaints: list[str] = []
 """Why the command line was refused: what Typer prints by itself, for --json too."""
@@ -39,14 +55,14 @@ def _told() -> Iterator[None]:
 
 def _refuse_addresses(arguments: list[str]) -> None:
     """Raise DamganError for s3://bucket/photos and the like, which as a path would be a folder here."""
-    if arguments[:1] == ["inpaint"]:
-        return  # which takes them
-    for argument in arguments:
-        if found := re.fullmatch(r"(?:--?[\w-]+=)?([A-Za-z][A-Za-z0-9+.-]+://.*)", argument, re.DOTALL):
+    taking = arguments[:1] in (["inpaint"], ["eval"], ["mask"])
+    for before, argument in pairwise(["", *arguments]):
+        found = re.fullmatch(r"(--?[\w-]+=)?([A-Za-z][A-Za-z0-9+.-]+://.*)", argument, re.DOTALL)
+        if found and not (taking and (found[1] or before).rstrip("=") not in _LOCAL):
             raise DamganError(
-                f"{found[1]} is an address, which only `damgan inpaint` takes.",
-                "Copy photos here first, or send one through a pipe: INPUT and -o may be -, for stdin and "
-                "stdout. --weights takes ORG/REPO.",
+                f"{found[2]} is an address, which is not taken here.",
+                "`damgan inpaint`, `eval` and `mask` take those of photos, masks and results. Copy other "
+                "files here first. --weights takes ORG/REPO.",
             )
 
 

@@ -70,7 +70,7 @@ def evaluate(
         ),
     ] = None,
     images: Annotated[
-        str | None,
+        Path | None,
         typer.Option("--images", metavar="DIR", help="Fill and score the photos of this folder, at 128x128."),
     ] = None,
     weights: Annotated[
@@ -150,7 +150,6 @@ def evaluate(
             if exists(place) and any(place.iterdir()):
                 raise ImageFileError(f"{option} {place} is not empty.", "Give a new folder.")
     if images is not None:
-        photos = _folder("--images", images)
         if paths:
             raise ImageFileError(
                 "RESULTS and --images cannot be scored together.",
@@ -163,10 +162,12 @@ def evaluate(
                 "Use --protocol bins or paper, or leave it out.",
             )
         settings = _settings(metrics, ssim, feature_weights, device, workers, offline=offline)
-        holes = {"folder": _folder("--mask", mask) if mask else None, "seed": seed, "invert": invert_mask}
+        if mask is not None and is_address(mask):
+            raise MaskError("With --images the masks are a folder of this machine.", "Copy them here first.")
+        holes = {"folder": Path(mask) if mask else None, "seed": seed, "invert": invert_mask}
         engine = {"device": device, "dtype": dtype, "offline": offline}
         scored = _score_weights(
-            photos, weights, chosen, holes, settings, engine, limit=limit, save=save, quiet=quiet
+            images, weights, chosen, holes, settings, engine, limit=limit, save=save, quiet=quiet
         )
     else:
         for option, given in {
@@ -214,16 +215,6 @@ def _settings(
 
         features = FeatureMetrics(learned, weights=weights, device=choose_device(device), offline=offline)
     return ScoreSettings(ssim, "ms-ssim" in names, features, workers)
-
-
-def _folder(option: str, text: str) -> Path:
-    """A path of this machine. Raises ImageFileError for an address."""
-    if is_address(text):
-        raise ImageFileError(
-            f"{option} takes no address together with --images.",
-            "Weights are scored on photos of this machine.",
-        )
-    return Path(text)
 
 
 def _score_files(

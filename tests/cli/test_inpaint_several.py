@@ -174,8 +174,8 @@ def test_pipes_in_folders_are_not_read(inpaint, tree, mask):
     "arguments",
     [
         ("paint", "s3://bucket/in.png"),
-        ("mask", "center", "-o", "s3://bucket/o"),
-        ("eval", "file:///a", "b"),
+        ("mask", "center", "-o", "masks", "--preview", "s3://bucket/o"),
+        ("eval", "--images=file:///a"),
         ("train", "s3://bucket/photos", "--out", "run"),
         ("weights", "info", "https://huggingface.co/org/repo"),
     ],

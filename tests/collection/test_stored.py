@@ -69,7 +69,7 @@ def test_a_pair_that_fails_is_named_by_its_address(damgan, folders, tmp_path):
         (("{}/results", "{}/masks/sub"), "do not pair one to one"),
         (("{}/a.tar", "{}/truths"), "cannot be scored"),
         (("https://host/results", "truths"), "nothing can be listed"),
-        (("--images", "{}/truths"), "--images takes a path of this machine"),
+        (("--images", "truths", "--mask", "{}/masks"), "the masks are a folder of this machine"),
     ],
 )
 def test_what_cannot_be_scored_is_one_error(damgan, folders, arguments, words):
