@@ -94,8 +94,8 @@ def test_other_names_are_said_and_one_mask_serves_all(inpaint, tmp_path):
     assert inpaint("in.parquet", "-o", "named", "--columns", "picture,hole").code == 0
     (tmp_path / "mask.png").write_bytes(MASK)
     assert inpaint("in.parquet", "-o", "one", "--columns", "picture", "--mask", "mask.png").code == 0
-    named, one = (pq.read_table(tmp_path / place / "in.parquet") for place in ("named", "one"))
-    assert named.equals(one)
+    named, one = ((tmp_path / place / "in.parquet").read_bytes() for place in ("named", "one"))
+    assert named == one
 
 
 @pytest.mark.parametrize(
