@@ -198,12 +198,10 @@ def _planned(given: Given) -> tuple[Task, Iterator[Slice | Shard]]:
     if photos is not None:
         refuse_overlaps({"INPUT": photos, "OUT": place, **({"the mask": masks} if masks else {})})
     each = "in the shards" if inside and sharded else "one for each photo"
-    settings |= {"mask": mask if mask in {None, ALPHA} and not inside else each}
+    settings |= {"mask": mask if mask in {None, ALPHA} and not inside else each, "columns": given.columns}
     if mask_for_all is not None:
         digest = hashlib.sha256(mask_for_all[1]).hexdigest()
         settings |= {"mask": f"{mask_for_all[0]} {digest[:12]}"}
-    if given.columns is not None:
-        settings |= {"columns": given.columns}
     holes = hole_options(
         "inside" if inside else mask,
         given.drawn,

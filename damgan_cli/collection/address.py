@@ -70,7 +70,7 @@ class Place:
         found = _ADDRESS.fullmatch(text)
         if found is None:
             return cls(text.rstrip("/") or "/", Path(text).absolute())
-        if found[1].lower() not in SCHEMES:
+        if found[1] not in SCHEMES:
             raise StoreError(
                 f"{found[1]}:// is no kind of address that is known here.",
                 f"Known are {', '.join(f'{scheme}://' for scheme in SCHEMES)}, and paths.",
@@ -156,10 +156,10 @@ class Place:
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with told(self.at(name)), contextlib.ExitStack() as opened:
+        with told(self.at(name)):
             if isinstance(data, Path):
-                file = opened.enter_context(data.open("rb"))
-                data = opened.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                with data.open("rb") as file:  # which the mapping does not need open
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             try:
                 open_store(self, writing=True).put(name, data, mode="create")
             except (AlreadyExistsError, PreconditionError):

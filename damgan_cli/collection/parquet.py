@@ -58,9 +58,11 @@ def unpack(
                         path.write_bytes(content)
                     unpacked.append(Unpacked(_key(row), _key(row), paths[0], next(iter(paths[1:]), None)))
                 row += 1
-    if incomplete or not row:
+    if not row:
+        raise PairingError(f"There are no photos in {where}.", "It has no rows.")
+    if incomplete:
         raise PairingError(
-            f"Photos and masks in {where} do not pair one to one: {some(incomplete) or 'there are no rows'}.",
+            f"Photos and masks in {where} do not pair one to one: {some(incomplete)}.",
             f"Each row needs the bytes of an image in {' and '.join(names)}.",
         )
     return unpacked
