@@ -43,6 +43,7 @@ _LIMITS = {"TIMEOUT": "1h", "READ_TIMEOUT": "5m"}
 _NO_CREDENTIALS = ("//169.254.169.254/", "//metadata.google.internal", "Account must be specified")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 
+_PLAIN = re.compile(r"(https?://[^/]+)/((?:[\w~-][\w.~-]*/)*[\w~-][\w.~-]*)", re.ASCII)
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _GO_ON = "Once it can be reached, the same command goes on from here."
 _DENIED = f"Check this machine's credentials and rights there; credentials may have expired. {_GO_ON}"
@@ -178,18 +179,12 @@ class Place:
         """Begin to read an object."""
         if not self.on_the_web:
             return open_store(self).get(name)
-        from obstore.store import HTTPStore
-
-        # The whole URL as the store's, so that its query and its %-codes reach the server as they are.
-        url = f"{self.url}/{name}" + f"?{self.query}" * bool(self.query)
-        options = {
-            "allow_http": True,
-            "user_agent": _AGENT,
-            "timeout": "1m" if retry is _HASTY else "1h",
-            "read_timeout": "30s",
-        }
-        connect: Any = HTTPStore.from_url
-        return connect(url, client_options=options, retry_config=retry).get("")
+        url = f"{self.url}/{name}"
+        if plain := None if self.query else _PLAIN.fullmatch(url):
+            return _web_store(plain[1], hasty=retry is _HASTY).get(plain[2])
+        # A store of its own, so that its query and its %-codes reach the server as they are.
+        whole = f"{url}?{self.query}" if self.query else url
+        return _web_store.__wrapped__(whole, hasty=retry is _HASTY).get("")
 
     def names(self) -> Iterator[str]:
         """The names of all objects, sorted by code point, streamed a thousand at a time. Raises StoreError.
@@ -229,6 +224,20 @@ def open_store(place: Place, *, writing: bool = False) -> Any:
                 os.environ.setdefault(f"{cloud}_{limit}", duration)
         connect: Any = from_url  # whose overloads name one cloud each
         return connect(place.url, retry_config=RETRY)
+
+
+@lru_cache(maxsize=64)
+def _web_store(url: str, *, hasty: bool) -> Any:
+    """The obstore store of a web server, whose connections serve many files."""
+    from obstore.store import HTTPStore
+
+    connect: Any = HTTPStore.from_url
+    options = {"allow_http": True, "user_agent": _AGENT, "read_timeout": "30s"}
+    return connect(
+        url,
+        client_options=options | {"timeout": "1m" if hasty else "1h"},
+        retry_config=_HASTY if hasty else RETRY,
+    )
 
 
 @contextlib.contextmanager
