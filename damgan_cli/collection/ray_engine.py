@@ -20,7 +20,7 @@ from damgan_cli.errors import DamganError, DeviceError
 from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from damgan_cli.collection.listing import Slice
     from damgan_cli.collection.shards import Shard
@@ -47,6 +47,20 @@ def run_on_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
+    pool = _Pool(ray, make_worker, iter(units))
+    try:
+        _join(ray, address)
+        while not (yield from pool.outcomes()):  # until all is done
+            if address is not None or pool.lost == _DEATHS:
+                raise DeviceError("Ray has no machine left.", "The same command goes on from here.")
+            ray.shutdown()  # its own process on this machine was killed
+            _join(ray, None)
+    finally:
+        ray.shutdown()
+
+
+def _join(ray: Any, address: str | None) -> None:
+    """Join a cluster, or start Ray here. Raises DeviceError."""
     try:
         ray.init(
             address or "local",
@@ -55,14 +69,10 @@ def run_on_ray(
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as problem:
+    except Exception as problem:  # noqa: BLE001  # a slow start is Exception itself
         reason = str(problem).splitlines()[0]
         hint = "RAY_TMPDIR=/tmp helps where its files' paths are too long." if "AF_UNIX" in reason else None
         raise DeviceError(f"Ray does not start ({reason}).", hint) from None
-    try:
-        yield from _Pool(ray, make_worker).outcomes(units)
-    finally:
-        ray.shutdown()
 
 
 def _check_reachable(address: str) -> None:
@@ -101,23 +111,28 @@ class _Pool:
     An actor gets units once it has begun: one for which no room comes free must not keep a unit waiting.
     """
 
-    def __init__(self, ray: Any, make_worker: Callable[[], Worker]) -> None:
+    def __init__(self, ray: Any, make_worker: Callable[[], Worker], units: Iterator[Slice | Shard]) -> None:
         self._ray = ray
         self._make_worker = make_worker
+        self._units = units
         self._idle: list[Any] = []
         self._running: dict[Any, tuple[Slice | Shard | None, Any]] = {}  # by what is waited for; None begins
         self._again: deque[Slice | Shard] = deque()
         self._deaths: Counter[str] = Counter()
         self._looked = -_GROWN
+        self.lost = 0
+        """How often all machines were lost since the last unit that was done."""
 
-    def outcomes(self, units: Iterable[Slice | Shard]) -> Generator[Outcome]:
-        """Hand out units; no more are listed than there are workers."""
-        waiting = iter(units)
+    def outcomes(self) -> Generator[Outcome, None, bool]:
+        """Hand out units; no more are listed than there are workers.
+
+        Ends with False if all machines are lost, then Ray may be started anew for another call.
+        """
         listed = False
         while True:
             self._grow()
             while self._idle and (self._again or not listed):
-                unit = self._again.popleft() if self._again else next(waiting, None)
+                unit = self._again.popleft() if self._again else next(self._units, None)
                 if unit is None:
                     listed = True
                     break
@@ -126,13 +141,27 @@ class _Pool:
             at_work = any(unit is not None for unit, _ in self._running.values())
             if listed and not self._again and not at_work:
                 break
-            for finished in self._ray.wait(list(self._running), timeout=_GROWN)[0]:
+            ready = self._ray.wait(list(self._running), timeout=_GROWN)[0]
+            if not ready and not any(node["Alive"] for node in self._ray.nodes()):
+                self._forget()
+                return False
+            for finished in ready:
                 outcome = self._outcome(finished, *self._running.pop(finished))
                 if outcome is not None:
+                    self.lost = 0
                     yield outcome
         closing = [actor.close.remote() for actor in self._idle]
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=30)
+        return True
+
+    def _forget(self) -> None:
+        """All workers are gone; their units are to be done again."""
+        self.lost += 1
+        self._again.extend(unit for unit, _ in self._running.values() if unit is not None)
+        self._running.clear()
+        self._idle.clear()
+        self._looked = -_GROWN
 
     def _outcome(self, finished: Any, unit: Slice | Shard | None, actor: Any) -> Outcome | None:
         """What became of a unit; None if its worker died and it is to be done again, or has only begun."""
