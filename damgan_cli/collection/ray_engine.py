@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from damgan_cli.collection.work import Worker
 
 _DEATHS = 3
+_STARTS = 3  # of Ray on this machine, where it is so busy that Ray's processes have no 15 s to start
 _PER_GPU = 2  # workers: while one fetches or delivers, the other fills
 _GROWN = 15.0  # seconds between looks at whether the cluster has grown
 
@@ -61,18 +62,25 @@ def run_on_ray(
 
 def _join(ray: Any, address: str | None) -> None:
     """Join a cluster, or start Ray here. Raises DeviceError."""
-    try:
-        ray.init(
-            address or "local",
-            num_cpus=None if address else cores(),
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except Exception as problem:  # noqa: BLE001  # a slow start is Exception itself
-        reason = str(problem).splitlines()[0]
-        hint = "RAY_TMPDIR=/tmp helps where its files' paths are too long." if "AF_UNIX" in reason else None
-        raise DeviceError(f"Ray does not start ({reason}).", hint) from None
+    for start in range(1 if address else _STARTS):
+        try:
+            ray.init(
+                address or "local",
+                num_cpus=None if address else cores(),
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as problem:  # noqa: BLE001  # a start that is too slow is Exception itself
+            reason = str(problem).splitlines()[0]
+            if "timed out" in reason and not address and start + 1 < _STARTS:
+                ray.shutdown()
+                continue
+            hint = (
+                "RAY_TMPDIR=/tmp helps where its files' paths are too long." if "AF_UNIX" in reason else None
+            )
+            raise DeviceError(f"Ray does not start ({reason}).", hint) from None
+        return
 
 
 def _check_reachable(address: str) -> None:
