@@ -30,7 +30,7 @@ from PIL import Image
 
 SHARDS, PHOTOS, SIZE = 100, 200, 24
 KINDS = {"actor": b"ray::_Filler", "raylet": b"raylet/raylet", "gcs": b"gcs/gcs_server"}
-STUCK = 900  # seconds without a new record, after which a run counts as stuck
+STUCK = 600  # seconds without a new record, after which a run counts as stuck
 
 
 def encoded(pixels: np.ndarray) -> bytes:

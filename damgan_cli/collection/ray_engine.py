@@ -48,7 +48,7 @@ def run_on_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    pool = _Pool(ray, make_worker, iter(units))
+    pool = _Pool(ray, make_worker, iter(units), spare=address is not None)
     try:
         _join(ray, address)
         while not (yield from pool.outcomes()):  # until all is done
@@ -76,9 +76,11 @@ def _join(ray: Any, address: str | None) -> None:
             if "timed out" in reason and not address and start + 1 < _STARTS:
                 ray.shutdown()
                 continue
-            hint = (
-                "RAY_TMPDIR=/tmp helps where its files' paths are too long." if "AF_UNIX" in reason else None
-            )
+            hint = None
+            if "AF_UNIX" in reason:
+                hint = "RAY_TMPDIR=/tmp helps where its files' paths are too long."
+            elif address:
+                hint = "Where it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
             raise DeviceError(f"Ray does not start ({reason}).", hint) from None
         return
 
@@ -119,10 +121,14 @@ class _Pool:
     An actor gets units once it has begun: one for which no room comes free must not keep a unit waiting.
     """
 
-    def __init__(self, ray: Any, make_worker: Callable[[], Worker], units: Iterator[Slice | Shard]) -> None:
+    def __init__(
+        self, ray: Any, make_worker: Callable[[], Worker], units: Iterator[Slice | Shard], *, spare: bool
+    ) -> None:
+        """``spare`` asks for twice the workers there is room for, which makes a cluster grow that can."""
         self._ray = ray
         self._make_worker = make_worker
         self._units = units
+        self._spare = spare
         self._idle: list[Any] = []
         self._running: dict[Any, tuple[Slice | Shard | None, Any]] = {}  # by what is waited for; None begins
         self._again: deque[Slice | Shard] = deque()
@@ -138,7 +144,8 @@ class _Pool:
         """
         listed = False
         while True:
-            self._grow()
+            if self._again or not listed:
+                self._grow()
             while self._idle and (self._again or not listed):
                 unit = self._again.popleft() if self._again else next(self._units, None)
                 if unit is None:
@@ -149,6 +156,8 @@ class _Pool:
             at_work = any(unit is not None for unit, _ in self._running.values())
             if listed and not self._again and not at_work:
                 break
+            if listed and not self._again:
+                self._dismiss()
             ready = self._ray.wait(list(self._running), timeout=_GROWN)[0]
             if not ready and not any(node["Alive"] for node in self._ray.nodes()):
                 self._forget()
@@ -162,6 +171,13 @@ class _Pool:
         if closing:
             self._ray.wait(closing, num_returns=len(closing), timeout=30)
         return True
+
+    def _dismiss(self) -> None:
+        """Do without the workers that have not begun: there is nothing left for them."""
+        for begun, (unit, actor) in list(self._running.items()):
+            if unit is None:
+                self._ray.kill(actor)
+                del self._running[begun]
 
     def _forget(self) -> None:
         """All workers are gone; their units are to be done again."""
@@ -208,7 +224,7 @@ class _Pool:
         self._looked = time.monotonic()
         have = self._ray.cluster_resources()
         room = int(have.get("GPU", 0)) * _PER_GPU or max(1, int(have.get("CPU", 0)))
-        for _ in range(room - len(self._idle) - len(self._running)):
+        for _ in range(room * (2 if self._spare else 1) - len(self._idle) - len(self._running)):
             self._start()
 
     def _start(self) -> None:
