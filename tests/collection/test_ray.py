@@ -10,11 +10,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from damgan_cli.collection.address import Place
-from damgan_cli.collection.ray_engine import run_on_ray
+from damgan_cli.collection.ray_engine import _Pool, run_on_ray
 from damgan_cli.collection.shards import Shard
 from damgan_cli.collection.work import Outcome
 from damgan_cli.errors import DeviceError
@@ -98,6 +99,42 @@ def test_a_unit_that_kills_its_worker_three_times_is_put_aside(tmp_path, monkeyp
     assert sorted((tmp_path / "log").read_text().split()) == sorted(
         [unit.name for unit in units] + ["3.tar"] * 2
     )
+
+
+class LosingRay:
+    """In place of Ray: its only machine is lost while the first unit is at work, and comes back."""
+
+    exceptions = SimpleNamespace(RayError=KeyError, RayTaskError=IndexError)
+
+    def __init__(self):
+        self.there, self.losses = True, 1
+
+    def cluster_resources(self):
+        return {"CPU": 1}
+
+    def remote(self, **_):
+        promised = SimpleNamespace(remote=lambda *unit: (*unit, None))
+        actor = SimpleNamespace(begin=promised, do=promised, close=promised)
+        return lambda _: SimpleNamespace(remote=lambda _: actor)
+
+    def wait(self, waited, **_):
+        self.there = waited[0][0] is None or not self.losses
+        self.losses -= not self.there
+        return (waited if self.there else [], [])
+
+    def nodes(self):
+        return [{"Alive": self.there}]
+
+    def get(self, finished):
+        return Outcome(finished[0].name, "done") if finished[0] else None
+
+
+def test_units_of_a_machine_that_is_lost_are_done_again():
+    pool = _Pool(LosingRay(), None, iter([Shard(Place.of("in"), "0.tar")]), spare=False)
+    assert list(pool.outcomes()) == []
+    assert pool.lost == 1
+    assert [outcome.unit for outcome in pool.outcomes()] == ["0.tar"]
+    assert pool.lost == 0
 
 
 def test_workers_that_do_not_start_are_one_error():

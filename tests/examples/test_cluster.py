@@ -86,7 +86,7 @@ FAKES = {  # of a cluster of two nodes, both this machine
 }
 
 
-@pytest.mark.skipif("DAMGAN_SLOW_TESTS" not in os.environ, reason="takes a minute: set DAMGAN_SLOW_TESTS")
+@pytest.mark.skipif("DAMGAN_TEST_SLURM" not in os.environ, reason="takes a minute: set DAMGAN_TEST_SLURM")
 def test_the_job_of_slurm(damgan, tiny_weights, tmp_path, monkeypatch):
     from ray.util import get_node_ip_address
 
