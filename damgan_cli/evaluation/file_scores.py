@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from damgan_cli.collection.address import is_address
+from damgan_cli.collection.shards import is_shard
 from damgan_cli.errors import DamganError
 from damgan_cli.evaluation.metrics import definitions
 from damgan_cli.evaluation.pairs import find_pairs, score_pairs
@@ -70,7 +71,7 @@ def score_files(
     several = len(results) > 1
     short = Counter(Path(path).name for path in results)
     names = {path: Path(path).name if short[Path(path).name] == 1 else path for path in results}
-    if any(is_address(text) for text in (*results, truths, masks or "")):
+    if any(is_address(text) or is_shard(text) for text in (*results, truths, masks or "")):
         pairs = {path: stored_pairs(path, truths, masks) for path in results}
     else:
         mask = None if masks is None else Path(masks)

@@ -8,8 +8,11 @@ import json
 
 import pytest
 
-from tests.collection.samples import MASK, encoded, photo, tree
+from tests.collection.samples import MASK, encoded, photo, tree, write_tar
 from tests.photos.photo_kinds import noise
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
 
 NAMES = ("a", "sub/b.c", "sub/d")
 
@@ -45,6 +48,23 @@ def test_scores_are_those_of_folders(damgan, folders, bucket, tmp_path):
         assert without_places(run.out) == without_places(plain.out)
 
 
+def test_shards_are_scored_with_the_masks_in_them(damgan, folders, tmp_path):
+    keys = {name.replace(".", "-"): name for name in NAMES}
+    for place in ("results", "truths"):
+        photos = {key: (tmp_path / place / f"{name}.png").read_bytes() for key, name in keys.items()}
+        members = {f"{key}.png": data for key, data in photos.items()}
+        write_tar(tmp_path / place / "0.tar", members | {f"{key}.mask.png": MASK for key in keys})
+        cells = {"image": list(photos.values()), "mask": [MASK] * 3}
+        pq.write_table(pa.table(cells), tmp_path / place / "0.parquet")
+    plain = json.loads(damgan("eval", "results", "truths", "--mask", "masks", "--json").out)
+    for kind in ("tar", "parquet"):
+        truths = f"truths/{{0..0}}.{kind}"
+        run = damgan("eval", f"{folders}/results/{{0..0}}.{kind}", truths, "--mask", truths, "--json")
+        assert run.code == 0, run.err
+        (row,) = json.loads(run.out)["rows"]
+        assert row["mean"] == plain["rows"][0]["mean"]
+
+
 def test_one_mask_and_a_report_with_pictures(damgan, folders, tmp_path):
     run = damgan(
         *("eval", f"{folders}/results", "truths", "--mask", f"{folders}/masks/a.png"),
@@ -67,7 +87,8 @@ def test_a_pair_that_fails_is_named_by_its_address(damgan, folders, tmp_path):
     [
         (("{}/results", "{}/nothing"), "does not exist"),
         (("{}/results", "{}/masks/sub"), "do not pair one to one"),
-        (("{}/a.tar", "{}/truths"), "cannot be scored"),
+        (("{}/a.tar", "{}/truths"), "do not go together"),
+        (("{}/a.tar", "{}/b.tar"), "a.tar does not exist"),
         (("https://host/results", "truths"), "nothing can be listed"),
         (("--images", "truths", "--mask", "{}/masks"), "the masks are a folder of this machine"),
     ],
