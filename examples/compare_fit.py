@@ -26,6 +26,7 @@ from damgan_cli.evaluation.features import FeatureMetrics
 from damgan_cli.evaluation.metrics import psnr, ssim
 from damgan_cli.evaluation.protocol import telea
 from damgan_cli.inpainting import windows
+from damgan_cli.inpainting.plan import plan
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.masks.read import read_mask
 from damgan_cli.model import composite
@@ -70,13 +71,15 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
     """Coarse to fine: at each doubling the enlarged fill takes the place of the coarse stage's result."""
     result, fakeness = rgb.copy(), np.zeros(hole.shape, np.float32)
-    for window in windows.plan(rgb, hole, reach=inpainter.reach):
+    for window in plan(rgb, hole, reach=inpainter.reach):
+        if window.second:
+            continue
         scales = [window.scale]
         while scales[-1] > 1:
             scales.append(-(-scales[-1] // 2))
         fill = None
         for scale in scales:
-            image, mask = windows._reduced(rgb[window.box], hole[window.box], scale)
+            image, mask = windows.reduced(rgb[window.box], hole[window.box], scale)
             guide = (
                 None if fill is None else cv2.resize(fill, mask.shape[::-1], interpolation=cv2.INTER_CUBIC)
             )

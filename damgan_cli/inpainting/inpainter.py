@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
-from damgan_cli.inpainting.windows import FITS, LARGEST, NATIVE, Window, plan, reach_of
+from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from damgan_cli.inpainting.windows import Window
     from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
@@ -58,7 +59,7 @@ class _Progress:
 
     def add(self, window: Window) -> None:
         if self.report is not None:
-            self.filled += int(np.count_nonzero(window.part))
+            self.filled += 0 if window.second else int(np.count_nonzero(window.part))
             self.report(min(1.0, self.filled / max(1, self.pixels)))  # windows may overlap
 
 
@@ -93,11 +94,14 @@ class Inpainter:
         self.dtype = choose_dtype(dtype, self.device)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
-        trained = self.weights.info.get("training", {}).get("size", NATIVE)
-        self.reach = math.inf if fit == "native" else reach_of(trained)
-        """How deep (px) a hole may be before it is reduced."""
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    @property
+    def reach(self) -> float:
+        """How deep (px) a hole may be before it is reduced."""
+        trained = self.weights.info.get("training", {}).get("size", NATIVE)
+        return math.inf if self.fit == "native" else reach_of(trained)
 
     def __call__(self, image: Any, mask: Any) -> Any:
         """Fill the white part of ``mask`` in ``image``; returns the same kind of thing as ``image``.

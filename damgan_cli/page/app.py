@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from damgan_cli.errors import DamganError
-from damgan_cli.inpainting.windows import FITS
+from damgan_cli.inpainting.plan import FITS
 from damgan_cli.page.actions import MalformedError, number, paint_from, sides
 from damgan_cli.page.album import UnknownError
 from damgan_cli.page.session import ExistsError, Session, StaleError, error_document

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from damgan_cli.errors import DamganError
-from damgan_cli.inpainting.windows import FITS
+from damgan_cli.inpainting.plan import FITS
 from damgan_cli.page.actions import Filled, Found, MalformedError, number, points, sides
 from damgan_cli.photos.limits import out_of_memory
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, available_weights

@@ -2,7 +2,7 @@
 
 The graph is the generator with everything around it: scaling, blanking, padding to a multiple of 8, rounding
 and compositing. What `damgan inpaint` does besides (colours matched at the seam, for large photos and deep
-holes windows at the scale of the training, see inpainting/windows.py) is not in it: feed it photos, or parts
+holes windows at the scale of the training, see inpainting/plan.py) is not in it: feed it photos, or parts
 of photos, of about the size of the training, with holes of up to half their side.
 """
 

@@ -10,7 +10,7 @@ import pytest
 
 from damgan_cli.inpainting import exemplar
 from damgan_cli.inpainting.exemplar import Exemplar, enlarged, rescaled
-from damgan_cli.inpainting.windows import _reduced
+from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
 HOLE = (slice(128, 256), slice(128, 256))
@@ -34,7 +34,7 @@ def scene(noise=20):
 
 def exemplar_of(photo, unknown, filled=None):
     filled = window_of(photo) if filled is None else filled
-    return Exemplar(filled, photo, unknown, SCALE, partial(_reduced, photo, unknown))
+    return Exemplar(filled, photo, unknown, SCALE, partial(reduced, photo, unknown))
 
 
 @pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from damgan_cli.inpainting.windows import LARGEST, NATIVE, OVERLAP, REACH, plan, reach_of
+from damgan_cli.inpainting.plan import LARGEST, NATIVE, OVERLAP, REACH, plan, reach_of
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -23,7 +23,7 @@ def test_every_hole_pixel_is_filled_and_no_other(name):
     covered = np.zeros(hole.shape, np.float32)
     result, fakeness = np.where(hole[..., None], 3, rgb).astype(np.uint8), np.zeros(hole.shape, np.float32)
     for window in plan(rgb, hole):
-        assert max(window.hole.shape) <= LARGEST
+        assert window.hole.size <= LARGEST**2
         weight = np.minimum.outer(*window.blend) * window.part
         covered[window.box] = weight + (1 - weight) * covered[window.box]
         window.paste(fill_of(window, 0.5), result, fakeness)
@@ -54,16 +54,19 @@ def test_small_photos_are_their_own_window():
 def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     for stroke in plan(photo(400, 600), HOLES["one thin stroke"]):
         assert stroke.hole.shape == stroke.part.shape  # not resized
-    (square,) = plan(photo(500, 700), HOLES["one big square"])
+    square, reduced_further = plan(photo(500, 700), HOLES["one big square"])
     assert square.scale == 4  # 150 px deep: down to REACH or less
-    (in_large,) = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
+    assert not square.second
+    assert reduced_further.scale == 8
+    assert reduced_further.second
+    in_large, _ = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
     assert in_large.scale == 4
     assert in_large.hole.any(1).sum() == 300 / 4 <= 2 * REACH
-    small, big = plan(photo(600, 600), HOLES["two parts"])
+    small, big, _ = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
-    (learned_deeper,) = plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256))
-    assert learned_deeper.scale == 2
+    learned_deeper = list(plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256)))
+    assert [window.scale for window in learned_deeper] == [2, 4]
     (whole,) = plan(photo(500, 700), HOLES["one big square"], reach=math.inf)
     assert whole.hole.shape == whole.part.shape
 
@@ -72,15 +75,26 @@ def test_a_reduced_window_averages_known_pixels_only():
     rgb = np.full((500, 700, 3), 200, np.uint8)
     hole = HOLES["one big square"]
     rgb[hole] = 0
-    (window,) = plan(rgb, hole)
-    assert np.allclose(window.image[~window.hole], 200 / 127.5 - 1, atol=1e-5)
+    for window in plan(rgb, hole):
+        assert np.allclose(window.image[~window.hole], 200 / 127.5 - 1, atol=1e-5)
 
 
 def test_a_stroke_into_a_deep_hole_stays_at_full_resolution():
-    stroke, square = plan(photo(500, 700), HOLES["a stroke into a square"])
-    assert (stroke.scale, square.scale) == (1, 3)
+    stroke, square, second = plan(photo(500, 700), HOLES["a stroke into a square"])
+    assert (stroke.scale, square.scale, second.scale) == (1, 3, 5)
     assert stroke.part.sum() > 4 * 250  # all but what is close to the square
     assert stroke.unknown.sum() > stroke.part.sum()  # the square is not known either
+
+
+@pytest.mark.parametrize("expected", [0.2, 0.4])
+def test_of_two_windows_the_one_that_expects_to_be_less_off_is_kept(expected):
+    rgb = np.full((500, 700, 3), 51, np.uint8)
+    result, fakeness = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
+    for window in plan(rgb, HOLES["one big square"]):
+        fill = fill_of(window, 51 / 127.5 - 1)
+        fill[..., 3] = expected if window.second else 0.3
+        window.paste(fill, result, fakeness)
+    assert np.allclose(fakeness[HOLES["one big square"]], min(expected, 0.3), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", [*HOLES])
@@ -104,15 +118,28 @@ def test_neighbouring_windows_blend_without_a_step(monkeypatch):
     result = np.zeros((*hole.shape, 3), np.uint8)
     for number, window in enumerate(windows):  # that disagree as much as they can
         window.paste(fill_of(window, 1 if number % 2 else -1), result, np.zeros(hole.shape, np.float32))
-    steps = np.abs(np.diff(result[115, 5:1495, 0].astype(int)))
+    steps = np.abs(np.diff(result[115, 5:3495, 0].astype(int)))
     assert steps.max() <= 255 / OVERLAP + 1
     assert steps.sum() > 255
 
 
-def test_a_photo_no_larger_than_a_window_is_not_cut():
-    hole = hole_with((LARGEST, LARGEST), (3, 20, 3, 509), (480, 500, 3, 509), (20, 480, 250, 270))
-    (window,) = plan(photo(*hole.shape), hole)
-    assert window.hole.shape == hole.shape
+@pytest.mark.parametrize("shape", [(LARGEST, LARGEST), (LARGEST // 2, 2 * LARGEST)])
+def test_a_photo_no_larger_than_a_window_is_not_cut(shape):
+    height, width = shape
+    hole = hole_with(
+        shape, (3, 20, 3, width - 3), (height - 20, height - 3, 3, width - 3), (20, height, 90, 99)
+    )
+    (window,) = plan(photo(*shape), hole)
+    assert window.hole.shape == shape
+
+
+def test_parts_share_a_window_where_that_is_cheaper():
+    near = hole_with((800, 800), (300, 330, 300, 330), (300, 330, 360, 390), (360, 390, 330, 360))
+    (window,) = plan(photo(800, 800), near)
+    assert window.hole.shape == (192, 192)  # less than three that overlap
+    assert window.part.sum() == near.sum()
+    far = hole_with((800, 800), (300, 330, 100, 130), (300, 330, 600, 630))
+    assert [window.hole.shape for window in plan(photo(800, 800), far)] == [(128, 128)] * 2
 
 
 def test_a_scratch_across_a_large_photo_costs_what_the_scratch_costs():
@@ -131,7 +158,7 @@ def test_a_scratch_across_a_large_photo_costs_what_the_scratch_costs():
 
 def test_a_small_hole_in_a_huge_photo_costs_what_the_hole_costs():
     shape = (4000, 6000)
-    hole = hole_with(shape, (3900, 3960, 70, 130))
+    hole = hole_with(shape, (3900, 3940, 70, 110))
     rgb = np.broadcast_to(np.uint8(7), (*shape, 3))
     tracemalloc.start()
     (window,) = plan(rgb, hole)
