@@ -138,18 +138,20 @@ def overhead(photos: Path, masks: Path, repeat: int) -> None:
 
 
 def shards(shard: Path, weights: str) -> None:
-    """Fill 1, 10 and 100 shards, all copies of one; print photos a second and the most memory so far."""
+    """Fill 1 to 1,000 shards, all copies of one; print photos a second and the most memory so far."""
     root = Path(tempfile.mkdtemp())
-    for number in range(100):
+    for number in range(1000):
         (root / f"{number:03d}.tar").symlink_to(shard.resolve())
-    for count in (1, 10, 100):
+    for count in (1, 10, 100, 1000):
         source, out = root / f"{{000..{count - 1:03d}}}.tar", root / f"out{count}"
         command = [sys.executable, "-m", "damgan_cli", "inpaint", source, "-o", out, "--json", "-q"]
         run = subprocess.run([*map(str, command), "--weights", weights], stdout=subprocess.PIPE, check=True)
         document = json.loads(run.stdout)
         filled, seconds = document["counts"]["filled"], document["seconds"]
         most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-        print(f"{count:3d} shards: {filled} photos, {filled / seconds:.1f} a second, {most:.0f} MiB")
+        print(
+            f"{count:4d} shards: {filled} photos, {filled / seconds:.1f} a second, {most:.0f} MiB", flush=True
+        )
 
 
 def main() -> None:
