@@ -11,7 +11,7 @@ average the detail away. Colours on a scale above a few pixels stay the network'
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -28,10 +28,6 @@ RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
 STRIDE = 2
 """Every other pixel, along a side, looks for a patch of its own."""
-COLOUR_SCALE = 10.0
-"""Standard deviation (px of the photo) of the blur above which colours are the network's; see docs/fit.md."""
-BLUR = 0.9
-"""Standard deviation (px of the window) of the blur of a network's fill, about."""
 COHERENCE = 0.8
 """A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""
 _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [(0, 0)])  # of a patch
@@ -41,6 +37,15 @@ _BATCH = 1024
 _NEAR = 0.15  # weight of the distance across the whole window, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
 _LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its offsets
+
+
+class Copying(NamedTuple):
+    """How detail is copied, which depends on the network; see docs/fit.md."""
+
+    blur: float = 1.5
+    """Standard deviation (px of the window) of the blur of the network's fill, about."""
+    colours: float = 4.0
+    """Standard deviation (px of the photo) of the blur above which colours are the network's."""
 
 
 class Exemplar:
@@ -59,6 +64,7 @@ class Exemplar:
         unknown: NDArray[np.bool_],
         scale: int,
         reduce: Reduce,
+        copying: Copying,
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
@@ -74,7 +80,7 @@ class Exemplar:
             octave = Octave(np.where(hole[..., None], start, known), hole)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
-            softened = blurred(known, hole) if field is None else start
+            softened = blurred(known, hole, copying.blur) if field is None else start
             alike = Octave(np.where(hole[..., None], start, softened), hole)
             handed = field and field.at(octave, finest)
             field = Field.found(alike, finest, handed, random)
@@ -88,7 +94,7 @@ class Exemplar:
                 break
             finest = finer
         colours: Any = np.where(hole[..., None], guide, known) - image
-        colours = cv2.GaussianBlur(colours, (0, 0), max(COLOUR_SCALE / finest, 0.5))
+        colours = cv2.GaussianBlur(colours, (0, 0), max(copying.colours / finest, 0.5))
         self.finest, self.field = finest, field
         self.result = np.where(hole[..., None], image + colours, known)
 
@@ -290,10 +296,10 @@ def _nearest(
     return nearest
 
 
-def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """``known`` (h, w, 3) blurred by `BLUR`, as averages over pixels outside ``hole`` (h, w) alone."""
+def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
+    """``known`` (h, w, 3) blurred by ``sigma``, as averages over pixels outside ``hole`` (h, w) alone."""
     counts = (~hole).astype(np.float32)[..., None]
-    sums, weight = (cv2.GaussianBlur(layer, (0, 0), BLUR) for layer in (known * counts, counts))
+    sums, weight = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (known * counts, counts))
     return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
 
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
+from damgan_cli.inpainting.exemplar import Copying
 from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
@@ -100,8 +101,19 @@ class Inpainter:
     @property
     def reach(self) -> float:
         """How deep (px) a hole may be before it is reduced."""
-        trained = self.weights.info.get("training", {}).get("size", NATIVE)
-        return math.inf if self.fit == "native" else reach_of(trained)
+        return math.inf if self.fit == "native" else reach_of(self._trained)
+
+    @property
+    def copying(self) -> Copying | None:
+        """How detail is copied into what was reduced: measured with weights trained at 128 and at 256 px."""
+        if self.fit != "auto":
+            return None
+        return Copying(*(float(np.interp(self._trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10))))
+
+    @property
+    def _trained(self) -> int:
+        size: int = self.weights.info.get("training", {}).get("size", NATIVE)
+        return size
 
     def __call__(self, image: Any, mask: Any) -> Any:
         """Fill the white part of ``mask`` in ``image``; returns the same kind of thing as ``image``.
@@ -181,7 +193,7 @@ class Inpainter:
                 numbers = group[start : start + at_once]
                 fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
         for number, (window, photo) in enumerate(windows):
-            window.paste(fills[number], photo.rgb, photo.fakeness, exemplars=self.fit == "auto")
+            window.paste(fills[number], photo.rgb, photo.fakeness, copying=self.copying)
             progress.add(window)
 
     def _run(self, windows: list[Window]) -> list[NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.exemplar import Exemplar, enlarged, sampled
+from damgan_cli.inpainting.exemplar import Copying, Exemplar, enlarged, sampled
 from damgan_cli.inpainting.membrane import match_seam
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ class Window:
         rgb: NDArray[np.uint8],
         fakeness: NDArray[np.float32],
         *,
-        exemplars: bool = True,
+        copying: Copying | None = None,
     ) -> None:
         """Write what the model made of it into this part of the hole, in a photo's (H, W, 3) and (H, W).
 
         ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. To be called in the order of plan.py.
-        Reads known pixels of ``rgb`` only. ``exemplars`` gives the fill of a reduced window detail that is
-        copied from its surroundings. A second window is written only where its fakeness is lower than what
+        Reads known pixels of ``rgb`` only. With ``copying`` the fill of a reduced window gets detail from its
+        surroundings. A second window is written only where its fakeness is lower than what
         earlier ones wrote into ``fakeness``.
         """
         choice = self._less_fake(fill[..., 3], fakeness[self.box]) if self.second else None
@@ -76,9 +76,9 @@ class Window:
             self._write((slice(None), slice(None)), fill, photo, fakeness[self.box], choice)
             return
         source: Exemplar | None = None
-        if exemplars:
+        if copying is not None:
             reduce = partial(reduced, photo, self.unknown)
-            source = Exemplar(colours, photo, self.unknown, self.scale, reduce)
+            source = Exemplar(colours, photo, self.unknown, self.scale, reduce, copying)
         deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
         rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
         for top in range(rows[0], rows[-1] + 1, _PIECE):

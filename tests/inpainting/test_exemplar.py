@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import exemplar
-from damgan_cli.inpainting.exemplar import Exemplar, enlarged, rescaled
+from damgan_cli.inpainting.exemplar import Copying, Exemplar, enlarged, rescaled
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
@@ -34,7 +34,7 @@ def scene(noise=20):
 
 def exemplar_of(photo, unknown, filled=None):
     filled = window_of(photo) if filled is None else filled
-    return Exemplar(filled, photo, unknown, SCALE, partial(reduced, photo, unknown))
+    return Exemplar(filled, photo, unknown, SCALE, partial(reduced, photo, unknown), Copying())
 
 
 @pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])
@@ -121,9 +121,8 @@ def test_rescaling_keeps_places():
         assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
 
 
-def test_a_blurred_fill_finds_the_texture_it_was_blurred_from(monkeypatch):
+def test_a_blurred_fill_finds_the_texture_it_was_blurred_from():
     """Among sharp patches the flat ones would be nearest to it; the more it is blurred, the more so."""
-    monkeypatch.setattr(exemplar, "BLUR", 1.5)
     rng = np.random.default_rng(0)
     photo = np.full((384, 384, 3), 128.0)
     photo[:, 160:] += np.kron(rng.normal(0, 30, (96, 56, 3)), np.ones((SCALE, SCALE, 1)))
@@ -133,7 +132,7 @@ def test_a_blurred_fill_finds_the_texture_it_was_blurred_from(monkeypatch):
     unknown[hole] = True
     sharp = window_of(photo)
     inside = unknown[::SCALE, ::SCALE][..., None]
-    filled = np.where(inside, cv2.GaussianBlur(sharp, (0, 0), exemplar.BLUR), sharp)
+    filled = np.where(inside, cv2.GaussianBlur(sharp, (0, 0), Copying().blur), sharp)
     source = exemplar_of(photo, unknown, filled)
     made = 127.5 * (enlarged(filled, SCALE, (slice(36, 60), slice(56, 80))) + source.detail(hole))
     assert made.std() > 0.8 * photo[:, 160:].std()

@@ -284,9 +284,11 @@ def test_threads_that_share_a_gpu_get_what_the_cpu_gives(tiny_weights, inpainter
         assert np.abs(result.astype(int) - inpainter(rgb, hole)).max() <= 1
 
 
-@pytest.mark.parametrize(("size", "scale"), [(None, 3), (128, 3), (256, 2)])
+@pytest.mark.parametrize(
+    ("size", "scale", "copying"), [(None, 3, (1.5, 4)), (128, 3, (1.5, 4)), (256, 2, (0.9, 10))]
+)
 def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
-    tiny_weights, tmp_path, monkeypatch, size, scale
+    tiny_weights, tmp_path, monkeypatch, size, scale, copying
 ):
     """A square of 220 px is 110 px deep: less than three times 40, or twice 80."""
     info = {"training": {"size": size}} if size else {}
@@ -300,6 +302,8 @@ def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
 
     monkeypatch.setattr("damgan_cli.inpainting.inpainter.plan", watched)
     given = [photo(600, 600)], [hole_with((600, 600), (180, 400, 180, 400))]
-    Inpainter(tmp_path / "weights", device="cpu").fill_batch(*given)
+    larger = Inpainter(tmp_path / "weights", device="cpu")
+    assert larger.copying == pytest.approx(copying)
+    larger.fill_batch(*given)
     Inpainter(tmp_path / "weights", device="cpu", fit="native").fill_batch(*given)
     assert used == [scale, 1]
