@@ -24,6 +24,7 @@ _BAND = 1 << 20  # pixels of the photo that are reduced at a time: what a band n
 _PIECE = 1024  # side (px) of what is enlarged and pasted at a time, likewise
 _FADE = 2  # depth (px, on the window) within which the seam is matched again at full resolution
 _REGION = 12  # px (σ, on the window) over which fakeness is averaged before fills are compared
+_MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have at most: it is less sharp
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
 
@@ -95,23 +96,14 @@ class Window:
                     self._write(piece, full, photo, fakeness[self.box], counts)
 
     def _less_fake(self, fill: NDArray[np.float32], fakeness: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w): 1 where the fakeness (h, w) of a fill is lower than that in the photo so far, else 0.
+        """(h, w): 1 where a fill's fakeness (h, w) is clearly lower than the photo's (H, W) so far, else 0.
 
         Both are averaged over their surroundings in this part, and 1 fades into 0.
         """
-        below, beside = (
-            self.scale * wide - side for wide, side in zip(self.hole.shape, self.part.shape, strict=True)
-        )
-        own, before = (
-            cv2.resize(
-                cv2.copyMakeBorder(layer, 0, below, 0, beside, cv2.BORDER_CONSTANT),
-                self.hole.shape[::-1],
-                interpolation=cv2.INTER_AREA,
-            )
-            for layer in (self.part.astype(np.float32), np.where(self.part, fakeness, np.float32(0)))
-        )
-        gain: NDArray[Any] = cv2.GaussianBlur(before - own * np.clip(fill, 0, 1), (0, 0), _REGION)
-        chosen: NDArray[Any] = cv2.GaussianBlur((gain > 0).astype(np.float32), (0, 0), _SOFT)
+        own, before = (layer[:: self.scale, :: self.scale] for layer in (self.part, fakeness))
+        gain = np.where(own, np.float32(_MARGIN) * before - np.clip(fill, 0, 1), np.float32(0))
+        better: NDArray[Any] = cv2.GaussianBlur(gain, (0, 0), _REGION) > 0
+        chosen: NDArray[Any] = cv2.GaussianBlur(better.astype(np.float32), (0, 0), _SOFT)
         return chosen
 
     def _full(

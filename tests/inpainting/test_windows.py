@@ -87,15 +87,21 @@ def test_a_stroke_into_a_deep_hole_stays_at_full_resolution():
     assert stroke.unknown.sum() > stroke.part.sum()  # the square is not known either
 
 
-@pytest.mark.parametrize("expected", [0.2, 0.4])
-def test_of_two_windows_the_one_that_expects_to_be_less_off_is_kept(expected):
+@pytest.mark.parametrize(("right", "kept"), [(0.4, "first"), (0.29, "first"), (0.2, "second")])
+def test_of_two_fills_each_region_keeps_the_one_that_expects_to_be_less_off(monkeypatch, right, kept):
+    monkeypatch.setattr("damgan_cli.inpainting.windows.match_seam", lambda fill, *_: fill)
     rgb = np.full((500, 700, 3), 51, np.uint8)
     result, fakeness = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    for window in plan(rgb, HOLES["one big square"]):
-        fill = fill_of(window, 51 / 127.5 - 1)
-        fill[..., 3] = expected if window.second else 0.3
-        window.paste(fill, result, fakeness)
-    assert np.allclose(fakeness[HOLES["one big square"]], min(expected, 0.3), atol=1e-6)
+    first, second = plan(rgb, HOLES["one big square"], reach=reach_of(256))  # columns 200 to 500
+    assert (first.second, second.second) == (False, True)
+    first.paste(fill_of(first, 0.3), result, fakeness)  # colour and fakeness
+    levels = (0.3 + 1) * 127.5, (0.1 + 1) * 127.5
+    fill = fill_of(second, 0.1)
+    fill[:, second.hole.shape[1] // 2 :, 3] = right  # 0.29 is too little less than 0.3
+    second.paste(fill, result, fakeness)
+    assert abs(result[250, 220, 0] - levels[1]) <= 1
+    assert abs(result[250, 480, 0] - levels[kept == "second"]) <= 1
+    assert np.abs(np.diff(result[250, 210:490, 0].astype(int))).max() <= 4  # levels: one fades into the other
 
 
 @pytest.mark.parametrize("name", [*HOLES])
