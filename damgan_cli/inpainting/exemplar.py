@@ -54,7 +54,7 @@ class Exemplar:
     ``filled`` is the window (h, w, 3) in [-1, 1] with its fill, ``scale`` times smaller than ``photo``,
     (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
     number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
-    only.
+    only. Detail is found for ``wanted`` (H, W), a part of the hole.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Exemplar:
         filled: NDArray[np.float32],
         photo: NDArray[np.uint8],
         unknown: NDArray[np.bool_],
+        wanted: NDArray[np.bool_],
         scale: int,
         reduce: Reduce,
         copying: Copying,
@@ -77,16 +78,17 @@ class Exemplar:
             shape = hole.shape
             guide = rescaled(filled, finest / scale, shape)
             start = guide if field is None else rescaled(image, finest / field.scale, shape)
-            octave = Octave(np.where(hole[..., None], start, known), hole)
+            near = cv2.dilate(wanted[::finest, ::finest].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            octave = Octave(np.where(hole[..., None], start, known), hole, near)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
             softened = blurred(known, hole, copying.blur) if field is None else start
-            alike = Octave(np.where(hole[..., None], start, softened), hole)
+            alike = Octave(np.where(hole[..., None], start, softened), hole, near)
             handed = field and field.at(octave, finest)
             field = Field.found(alike, finest, handed, random)
             if field is None:  # too little is known
                 return
-            octave = Octave(field.copied(octave), hole)  # sharp by now: once more, among sharp patches
+            octave = Octave(field.copied(octave), hole, near)  # sharp by now: once more, among sharp patches
             field = field.searched(octave, random)
             image = field.copied(octave)
             finer = -(-finest // 2)
@@ -131,10 +133,15 @@ class Exemplar:
 
 
 class Octave:
-    """One scale of the photo: ``image`` (h, w, 3), with some fill in ``hole`` (h, w), and its patches."""
+    """One scale of the photo: ``image`` (h, w, 3), with some fill in ``hole`` (h, w), and its patches.
 
-    def __init__(self, image: NDArray[np.float32], hole: NDArray[np.bool_]) -> None:
-        self.image, self.hole = image, hole
+    In the hole, what is ``wanted`` (h, w) looks for patches.
+    """
+
+    def __init__(
+        self, image: NDArray[np.float32], hole: NDArray[np.bool_], wanted: NDArray[np.bool_]
+    ) -> None:
+        self.image, self.hole, self.wanted = image, hole, hole & wanted
         bad = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8))
         bad[:RADIUS] = bad[-RADIUS:] = bad[:, :RADIUS] = bad[:, -RADIUS:] = 1
         self.usable = bad == 0
@@ -152,7 +159,7 @@ class Octave:
 
     def targets(self) -> tuple[Places, NDArray[np.intp]]:
         """Places of the hole that look for a patch, and their numbers on a grid with a rim; -1 = none."""
-        near = cv2.dilate(self.hole.astype(np.uint8), np.ones((2 * STRIDE + 1, 2 * STRIDE + 1), np.uint8))
+        near = cv2.dilate(self.wanted.astype(np.uint8), np.ones((2 * STRIDE + 1, 2 * STRIDE + 1), np.uint8))
         rows, columns = (
             np.minimum(np.arange(-(-side // STRIDE) + 1) * STRIDE, side - 1) for side in self.hole.shape
         )
@@ -245,8 +252,8 @@ class Field:
             offer(everyone, self.places + self.offset + jump, 1.1)
 
     def copied(self, octave: Octave) -> NDArray[np.float32]:
-        """(h, w, 3): the octave, every hole pixel a mixture of the copies of the four places around it."""
-        ys, xs = np.nonzero(octave.hole)
+        """(h, w, 3): the octave, every wanted pixel a mixture of the copies of the four places around it."""
+        ys, xs = np.nonzero(octave.wanted)
         total = np.zeros((len(ys), 3), np.float32)
         weight = np.full((len(ys), 1), 1e-6, np.float32)
         total += weight * octave.image[ys, xs]

@@ -79,7 +79,12 @@ class Window:
         source: Exemplar | None = None
         if copying is not None:
             reduce = partial(reduced, photo, self.unknown)
-            source = Exemplar(colours, photo, self.unknown, self.scale, reduce, copying)
+            wanted = self.part
+            if choice is not None:
+                size = [side * self.scale for side in choice.shape[::-1]]
+                kept = cv2.resize((choice > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+                wanted = wanted & (kept[: wanted.shape[0], : wanted.shape[1]] > 0)
+            source = Exemplar(colours, photo, self.unknown, wanted, self.scale, reduce, copying)
         deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
         rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
         for top in range(rows[0], rows[-1] + 1, _PIECE):

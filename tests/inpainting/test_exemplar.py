@@ -34,7 +34,7 @@ def scene(noise=20):
 
 def exemplar_of(photo, unknown, filled=None):
     filled = window_of(photo) if filled is None else filled
-    return Exemplar(filled, photo, unknown, SCALE, partial(reduced, photo, unknown), Copying())
+    return Exemplar(filled, photo, unknown, unknown, SCALE, partial(reduced, photo, unknown), Copying())
 
 
 @pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])
