@@ -20,17 +20,16 @@ if TYPE_CHECKING:
 
 
 _LOCAL = (
-    *(
-        "--attention",
-        "--csv",
-        "--feature-weights",
-        "--images",
-        "--preview",
-        "--protocol",
-        "--report",
-        "--save",
-    ),
-    *("--segmenter", "--weights"),
+    "--attention",
+    "--csv",
+    "--feature-weights",
+    "--images",
+    "--preview",
+    "--protocol",
+    "--report",
+    "--save",
+    "--segmenter",
+    "--weights",
 )
 """Options that mean files of this machine also where photos may lie elsewhere."""
 

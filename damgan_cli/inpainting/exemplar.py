@@ -42,10 +42,15 @@ _LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its 
 class Copying(NamedTuple):
     """How detail is copied, which depends on the network; see docs/fit.md."""
 
-    blur: float = 1.5
+    blur: float
     """Standard deviation (px of the window) of the blur of the network's fill, about."""
-    colours: float = 4.0
+    colours: float
     """Standard deviation (px of the photo) of the blur above which colours are the network's."""
+
+
+def copying_of(trained: int) -> Copying:
+    """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side."""
+    return Copying(*(float(np.interp(trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10))))
 
 
 class Exemplar:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
-from damgan_cli.inpainting.exemplar import Copying
+from damgan_cli.inpainting.exemplar import Copying, copying_of
 from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
@@ -105,10 +105,8 @@ class Inpainter:
 
     @property
     def copying(self) -> Copying | None:
-        """How detail is copied into what was reduced: measured with weights trained at 128 and at 256 px."""
-        if self.fit != "auto":
-            return None
-        return Copying(*(float(np.interp(self._trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10))))
+        """How detail is copied into what was reduced; None if it is not."""
+        return copying_of(self._trained) if self.fit == "auto" else None
 
     @property
     def _trained(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import exemplar
-from damgan_cli.inpainting.exemplar import Copying, Exemplar, enlarged, rescaled
+from damgan_cli.inpainting.exemplar import Exemplar, copying_of, enlarged, rescaled
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
@@ -32,9 +32,17 @@ def scene(noise=20):
     return np.clip(photo, 0, 255).astype(np.uint8), unknown
 
 
-def exemplar_of(photo, unknown, filled=None):
+def exemplar_of(photo, unknown, filled=None, wanted=None):
     filled = window_of(photo) if filled is None else filled
-    return Exemplar(filled, photo, unknown, unknown, SCALE, partial(reduced, photo, unknown), Copying())
+    return Exemplar(
+        filled,
+        photo,
+        unknown,
+        unknown if wanted is None else wanted,
+        SCALE,
+        partial(reduced, photo, unknown),
+        copying_of(128),
+    )
 
 
 @pytest.fixture(params=[1 << 30, 1], ids=["searched to the photo", "finer octaves take the window's offsets"])
@@ -92,6 +100,16 @@ def test_where_nothing_is_known_there_is_no_detail():
     assert (exemplar_of(photo, everything).detail((slice(0, 384), slice(0, 384))) == 0).all()
 
 
+def test_detail_is_found_only_where_it_is_wanted():
+    photo, unknown = scene()
+    wanted = unknown.copy()
+    wanted[192:] = False
+    detail = exemplar_of(photo, unknown, wanted=wanted).detail(HOLE)
+    wanted_there, unwanted = detail[20:40, 80:108], detail[90:108, 80:108]  # where the scene is noisy
+    assert np.abs(unwanted).max() < 0.02  # of 2
+    assert wanted_there.std() > 5 * unwanted.std()
+
+
 def test_photos_whose_sides_are_no_multiples_of_the_scale():
     photo, unknown = scene()
     source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], window_of(photo))
@@ -132,7 +150,7 @@ def test_a_blurred_fill_finds_the_texture_it_was_blurred_from():
     unknown[hole] = True
     sharp = window_of(photo)
     inside = unknown[::SCALE, ::SCALE][..., None]
-    filled = np.where(inside, cv2.GaussianBlur(sharp, (0, 0), Copying().blur), sharp)
+    filled = np.where(inside, cv2.GaussianBlur(sharp, (0, 0), copying_of(128).blur), sharp)
     source = exemplar_of(photo, unknown, filled)
     made = 127.5 * (enlarged(filled, SCALE, (slice(36, 60), slice(56, 80))) + source.detail(hole))
     assert made.std() > 0.8 * photo[:, 160:].std()

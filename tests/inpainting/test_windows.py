@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from damgan_cli.inpainting.exemplar import Copying
+from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import LARGEST, NATIVE, OVERLAP, REACH, plan, reach_of
 from tests.inpainting.holes import HOLES, hole_with, photo
 
@@ -27,7 +27,7 @@ def test_every_hole_pixel_is_filled_and_no_other(name):
         assert window.hole.size <= LARGEST**2
         weight = np.minimum.outer(*window.blend) * window.part
         covered[window.box] = weight + (1 - weight) * covered[window.box]
-        window.paste(fill_of(window, 0.5), result, fakeness, copying=Copying())
+        window.paste(fill_of(window, 0.5), result, fakeness, copying=copying_of(128))
     assert np.array_equal(covered, hole.astype(np.float32))  # wholly, by one or by several
     assert np.array_equal(result[~hole], rgb[~hole])
     assert (fakeness[~hole] == 0).all()
@@ -112,7 +112,7 @@ def test_a_constant_fill_comes_out_constant_across_windows_and_scales(name):
     for window in plan(rgb, hole):
         fill = fill_of(window, 51 / 127.5 - 1)
         fill[..., 3] = 0.25
-        window.paste(fill, result, fakeness, copying=Copying())
+        window.paste(fill, result, fakeness, copying=copying_of(128))
     assert (result == 51).all()
     assert np.allclose(fakeness[hole], 0.25, atol=1e-6)
 
