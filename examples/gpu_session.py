@@ -132,6 +132,7 @@ def train(args: argparse.Namespace, environment: dict[str, str]) -> None:
         join(args.begin, run)
     command = [sys.executable, "-m", "damgan_cli", "train", str(photos), "--out", str(run)]
     command += ["--device", args.device, "--preset", args.preset, "--minutes", str(args.total_minutes)]
+    command += ["--compile"] if args.compile else []
     command += [word for setting in args.set for word in ("--set", setting)]
     if args.perceptual_weights:
         command += ["--perceptual-weights", str(args.perceptual_weights)]
@@ -236,6 +237,7 @@ def main() -> None:
         command.add_argument("--total-minutes", type=float, default=25.0, help="of all slices")
         command.add_argument("--preset", default="gpu")
         command.add_argument("--init")
+        command.add_argument("--compile", action="store_true")
         command.add_argument("--val", type=Path, help="folder of photos; else some are held out")
         command.add_argument("--perceptual-weights", type=Path)
         command.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")

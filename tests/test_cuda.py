@@ -116,8 +116,9 @@ def folder(tmp_path):
     return place
 
 
-def test_a_training_resumes_and_its_weights_fill(damgan, folder, tmp_path):
-    arguments = ["train", folder, "--out", tmp_path / "run", "--device", DEVICE, *settings()]
+@pytest.mark.parametrize("compiled", [[], ["--compile"]])
+def test_a_training_resumes_and_its_weights_fill(damgan, folder, tmp_path, compiled):
+    arguments = ["train", folder, "--out", tmp_path / "run", "--device", DEVICE, *settings(), *compiled]
     begun = damgan(*arguments, "--images", 32)
     assert begun.code == 0, begun.err
     ended = damgan(*arguments, "--images", 64, "--resume")

@@ -75,7 +75,10 @@ class Trainer:
         budget: Budget,
         perceptual: Lpips | None = None,
         world: World | None = None,
+        *,
+        compiled: bool = False,
     ) -> None:
+        """``compiled``: the generator and its own losses go through torch.compile."""
         torch.manual_seed(seed)
         self.config, self.batches, self.device, self.seed, self.budget = config, batches, device, seed, budget
         self.world = world or World()
@@ -87,6 +90,8 @@ class Trainer:
         self.D = self.adversary.D
         self.G_parallel = self.world.parallel(self.G)
         self.adversary_parallel = self.world.parallel(self.adversary)
+        # The adversary's random views have many shapes, each of which would be compiled anew.
+        self._fill = torch.compile(self._filled_and_losses) if compiled else self._filled_and_losses
         self.perceptual = perceptual and perceptual.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = deepcopy(self.G).requires_grad_(requires_grad=False)
         self.optimizer_G = self._adam(self.G, config.learning_rate)
@@ -131,15 +136,9 @@ class Trainer:
         truth, mask = self.batches.tensors(self.step * self.world.size + self.world.rank, self.device)
 
         # --- Generator
-        with self._autocast():
-            output = self.G_parallel(truth, mask)
-            fake = composite(truth, mask, output.result)  # what D sees; Eq. 1 and 3 take G(x) as it is
-        terms = {
-            "re": Term(config.lambda_re, self._reconstruction(truth, mask, output)),  # Eq. 1
-            "dam": Term(config.lambda_dam, dam_loss(output.fakeness, truth, output.result)),  # Eq. 3
-        }
-        if config.lambda_ssim:
-            terms["ssim"] = Term(config.lambda_ssim, ssim_loss(fake, truth))
+        fake, losses = self._fill(truth, mask)
+        weights = {"re": config.lambda_re, "dam": config.lambda_dam, "ssim": config.lambda_ssim}
+        terms = {name: Term(weights[name], loss) for name, loss in losses.items()}
         if self.perceptual is not None:
             with self._autocast():
                 distance = self.perceptual(*jittered(fake, truth)).mean()
@@ -164,6 +163,19 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.ema.parameters()), list(self.G.parameters()), 1 - keep)
         return told
+
+    def _filled_and_losses(self, truth: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The filled picture, which D sees, and those losses that need nobody else, unweighted."""
+        with self._autocast():
+            output = self.G_parallel(truth, mask)
+            fake = composite(truth, mask, output.result)  # Eq. 1 and 3 take G(x) as it is
+        losses = {
+            "re": self._reconstruction(truth, mask, output),  # Eq. 1
+            "dam": dam_loss(output.fakeness, truth, output.result),  # Eq. 3
+        }
+        if self.config.lambda_ssim:
+            losses["ssim"] = ssim_loss(fake, truth)
+        return fake, losses
 
     def _reconstruction(self, truth: Tensor, mask: Tensor, output: GeneratorOutput) -> Tensor:
         config = self.config

@@ -51,6 +51,7 @@ def train(
     resume: bool = False,
     seed: int = 0,
     device: str = "auto",
+    compiled: bool = False,
     say: Callable[[str], None] = _nothing,
     warn: Callable[[str], None] = _nothing,
     world: World | None = None,
@@ -64,9 +65,10 @@ def train(
     ``val`` is a folder of validation photos; without it some of ``data`` are held out. ``init`` names
     weights to start from. ``perceptual_weights`` is a file or folder with the network of the perceptual
     loss, which is downloaded otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same
-    arguments; under ``torchrun --max-restarts`` it is meant wherever there is a checkpoint. ``say`` gets a
-    status line a tick, ``warn`` what was left out; both are silent unless given. ``world`` are the processes
-    that share the training: those that torchrun started, unless given.
+    arguments; under ``torchrun --max-restarts`` it is meant wherever there is a checkpoint. ``compiled``
+    sends the generator through torch.compile. ``say`` gets a status line a tick, ``warn`` what was left out;
+    both are silent unless given. ``world`` are the processes that share the training: those that torchrun
+    started, unless given.
 
     Raises TrainingError, WeightsError, DeviceError, ImageFileError: each says what to do.
     """
@@ -146,7 +148,8 @@ def train(
         batches = Batches(photos, config, seed)
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(config, batches, chosen, seed, Budget(images, minutes), perceptual, world)
+        budget = Budget(images, minutes)
+        trainer = Trainer(config, batches, chosen, seed, budget, perceptual, world, compiled=compiled)
         if saved is not None:
             trainer.restore(saved, checkpoint)
         elif start is not None:
@@ -173,6 +176,11 @@ def train(
     except OSError as problem:
         raise TrainingError(f"Cannot write to {run_folder}: {problem}.", "Choose another --out.") from problem
     except RuntimeError as problem:
+        if type(problem).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            cause = " ".join(str(problem).strip().splitlines()[:2])
+            raise TrainingError(
+                f"torch.compile does not work here: {cause}", "Train without --compile."
+            ) from problem
         if not (isinstance(problem, torch.distributed.DistError) or "by peer" in str(problem)):
             raise
         raise TrainingError(

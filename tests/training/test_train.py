@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -64,6 +65,31 @@ def test_training_lowers_the_loss(damgan, photos, tmp_path):
     ticks = stats(out)
     assert ticks[-1]["loss_re"] < 0.6 * ticks[1]["loss_re"]
     assert ticks[-1]["val_center_psnr"] > ticks[0]["val_center_psnr"] + 2
+
+
+def test_a_compiled_training_learns_the_same(damgan, photos, tmp_path, monkeypatch):
+    """Traced as for a compiler, without waiting for one: that is for the tests on a GPU."""
+    given = ["train", photos, "--images", 16, *settings(lambda_ssim=1), "-q"]
+    damgan(*given, "-o", tmp_path / "plain")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    result = damgan(*given, "-o", tmp_path / "compiled", "--compile")
+    assert result.code == 0, result.err
+    for plain, compiled in zip(stats(tmp_path / "plain"), stats(tmp_path / "compiled"), strict=True):
+        for name in plain.keys() - {"seconds", "images_per_second"}:
+            assert compiled[name] == pytest.approx(plain[name], rel=1e-3), name
+
+
+def test_without_a_compiler_compile_says_so(damgan, photos, tmp_path, monkeypatch):
+    def backend(graph, inputs):
+        raise RuntimeError("no compiler found")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    out = tmp_path / "run"
+    result = damgan("train", photos, "-o", out, "--images", 16, *settings(), "--compile")
+    assert result.code == 2
+    assert "torch.compile does not work here" in result.err
+    assert "no compiler found" in result.err
+    assert "Train without --compile." in result.err
 
 
 def test_minutes_end_the_schedule(damgan, photos, tmp_path, monkeypatch):
