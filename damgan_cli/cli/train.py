@@ -88,7 +88,7 @@ def train(
         bool,
         typer.Option(
             "--compile",
-            help="Compile the generator (torch.compile): a minute or two at the start, fewer launches a step; for "
+            help="Compile the generator (torch.compile): a minute or two at the start, for "
             "long trainings on a GPU.",
         ),
     ] = False,
