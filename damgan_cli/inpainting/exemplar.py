@@ -160,7 +160,7 @@ class Octave:
     def patches(self, places: Places) -> NDArray[np.float32]:
         """(N, samples, 4): the patches around ``places``."""
         first = (places[:, 0] + RADIUS) * self._row + places[:, 1] + RADIUS
-        return cast("NDArray[np.float32]", self._pixels[first[:, None] + self._samples])
+        return cast("NDArray[np.float32]", _rows(self._pixels, first[:, None] + self._samples))
 
     def targets(self) -> tuple[Places, NDArray[np.intp]]:
         """Places of the hole that look for a patch, and their numbers on a grid with a rim; -1 = none."""
@@ -220,12 +220,12 @@ class Field:
 
     def offset_at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Places:
         """(N, 2): the offset of the place nearest to each pixel; 0 where there is none."""
-        cells = (
+        cells = [
             np.minimum((at + STRIDE // 2) // STRIDE + 1, limit - 2)
             for at, limit in zip((rows, columns), self.number.shape, strict=True)
-        )
-        number = self.number[tuple(cells)]
-        return np.where((number >= 0)[:, None], self.offset[number], 0)
+        ]
+        number = _at(self.number, np.stack(cells, 1))
+        return np.where((number >= 0)[:, None], _rows(self.offset, number), 0)
 
     def _improve(self, octave: Octave, random: np.random.Generator) -> None:
         """Two sweeps over what neighbours found, at several distances, and of random search."""
@@ -237,49 +237,58 @@ class Field:
 
         def offer(who: NDArray[np.intp], sources: Places, demand: float) -> None:
             sources = np.clip(sources, 0, limit)
-            fine = octave.usable[sources[:, 0], sources[:, 1]]
-            who, sources = who[fine], sources[fine]
-            cost = _distance(octave.patches(sources), wanted[who])
-            better = cost * demand < self.cost[who]
-            self.cost[who[better]] = cost[better]
-            self.offset[who[better]] = sources[better] - self.places[who[better]]
+            fine = np.flatnonzero(_at(octave.usable, sources))
+            who, sources = _rows(who, fine), _rows(sources, fine)
+            cost = _distance(octave.patches(sources), _rows(wanted, who))
+            better = np.flatnonzero(cost * demand < _rows(self.cost, who))
+            who = _rows(who, better)
+            self.cost[who] = _rows(cost, better)
+            self.offset[who] = _rows(sources, better) - _rows(self.places, who)
 
         everyone = np.arange(len(self.places))
         for steps in ((1, 4), (1, 2)):
             for step in steps:
                 for direction in ((-step, 0), (0, -step), (step, 0), (0, step)):
                     cell = np.clip(grid + direction, 0, np.array(self.number.shape) - 1)
-                    other = self.number[cell[:, 0], cell[:, 1]]
-                    differs = (other >= 0) & (self.offset[other] != self.offset).any(1)
+                    other = _at(self.number, cell)
+                    theirs = _rows(self.offset, other)
+                    differs = (other >= 0) & (theirs != self.offset).any(1)
                     who = np.flatnonzero(differs)
-                    offer(who, self.places[who] + self.offset[other[who]], COHERENCE)
+                    offer(who, _rows(self.places, who) + _rows(theirs, who), COHERENCE)
             jump = random.integers(-_JUMP, _JUMP + 1, (len(self.places), 2))
             offer(everyone, self.places + self.offset + jump, 1.1)
 
     def copied(self, octave: Octave) -> NDArray[np.float32]:
         """(h, w, 3): the octave, every wanted pixel a mixture of the copies of the four places around it."""
-        ys, xs = np.nonzero(octave.wanted)
-        total = np.zeros((len(ys), 3), np.float32)
-        weight = np.full((len(ys), 1), 1e-6, np.float32)
-        total += weight * octave.image[ys, xs]
-        good = 1 / (1 + (self.cost / (np.median(self.cost) + 1e-4)) ** 2)
-        height, width = octave.hole.shape
-        for down in (0, 1):
-            for right in (0, 1):
-                number = self.number[ys // STRIDE + down + 1, xs // STRIDE + right + 1]
-                bilinear = [
-                    np.abs((1 - side) - (at % STRIDE + 0.5) / STRIDE)
-                    for side, at in ((down, ys), (right, xs))
-                ]
-                y = np.clip(ys + self.offset[number, 0], 0, height - 1)
-                x = np.clip(xs + self.offset[number, 1], 0, width - 1)
-                counts = (number >= 0) & ~octave.hole[y, x]
-                mine = np.where(counts, (bilinear[0] * bilinear[1]) ** 2 * good[number], 0).astype(np.float32)
-                total += mine[:, None] * octave.image[y, x]
-                weight += mine[:, None]
+        places = np.argwhere(octave.wanted)
+        cells, within = places // STRIDE, places % STRIDE
+        share = ((within + 0.5) / STRIDE).astype(np.float32)  # of the place below, and of that to the right
+        good = (1 / (1 + (self.cost / (np.median(self.cost) + 1e-4)) ** 2)).astype(np.float32)
+        weight = np.full((len(places), 1), 1e-6, np.float32)
+        total = weight * _at(octave.image, places)
+        limit = np.array(octave.hole.shape) - 1
+        for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            number = _at(self.number, cells + corner + 1)
+            sources = np.clip(places + _rows(self.offset, number), 0, limit)
+            counts = (number >= 0) & ~_at(octave.hole, sources)
+            bilinear = np.abs(share - (1 - np.array(corner, np.float32))).prod(1)
+            mine = np.where(counts, bilinear**2 * _rows(good, number), np.float32(0))[:, None]
+            total += mine * _at(octave.image, sources)
+            weight += mine
         result: NDArray[np.float32] = octave.image.copy()
-        result[ys, xs] = total / weight
+        result[octave.wanted] = total / weight
         return result
+
+
+def _rows(values: NDArray[Any], numbers: NDArray[np.intp]) -> NDArray[Any]:
+    """``values[numbers]``, several times as fast."""
+    return np.take(values, numbers, axis=0, mode="clip")
+
+
+def _at(values: NDArray[Any], places: Places) -> NDArray[Any]:
+    """What of ``values`` (h, w) or (h, w, C), copied if it is a view, is at ``places``."""
+    flat = values.reshape(-1, *values.shape[2:])
+    return _rows(flat, places[:, 0] * values.shape[1] + places[:, 1])
 
 
 def _distance(patches: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -299,11 +308,10 @@ def _nearest(
         np.hstack([octave.patches(some)[..., :3].reshape(len(some), -1), (some * near).astype(np.float32)])
         for some in (sources, places)
     )
-    length = np.square(keys).sum(1)
-    best = [
-        (length - 2 * wanted[start : start + _BATCH] @ keys.T).argmin(1)
-        for start in range(0, len(wanted), _BATCH)
-    ]
+    # |key - wanted|² less |wanted|², as one product
+    keys = np.hstack([-2 * keys, np.square(keys).sum(1, keepdims=True)]).T
+    wanted = np.hstack([wanted, np.ones((len(wanted), 1), np.float32)])
+    best = [(wanted[start : start + _BATCH] @ keys).argmin(1) for start in range(0, len(wanted), _BATCH)]
     nearest: NDArray[np.intp] = sources[np.concatenate(best)]
     return nearest
 
