@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +29,16 @@ from damgan_cli.weights.folder import Weights
 from damgan_cli.weights.hub import push_loaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from damgan_cli.inpainting.windows import Window
+    from damgan_cli.inpainting.windows import Prepared, Window
     from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
+_PREPARED = 4  # windows that are prepared for pasting at once
 _WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
 
 
@@ -190,9 +192,21 @@ class Inpainter:
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
-        for number, (window, photo) in enumerate(windows):
-            window.paste(fills[number], photo.rgb, photo.fakeness, copying=self.copying)
-            progress.add(window)
+        copying = self.copying  # each thread prepares a window
+
+        def prepared(number: int) -> Prepared | None:
+            window, photo = windows[number]
+            return window.prepared(fills[number], photo.rgb, photo.fakeness, copying=copying)
+
+        with ThreadPoolExecutor(min(torch.get_num_threads(), _PREPARED)) as pool:
+            for group in _independent(windows):
+                for start in range(0, len(group), _PREPARED):
+                    numbers = group[start : start + _PREPARED]
+                    for number, ready in zip(numbers, list(pool.map(prepared, numbers)), strict=True):
+                        window, photo = windows[number]
+                        if ready is not None:
+                            window.paste(ready, photo.rgb, photo.fakeness)
+                        progress.add(window)
 
     def _run(self, windows: list[Window]) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
@@ -279,6 +293,23 @@ class Inpainter:
         return push_loaded(
             self.weights, repo_id, create=True, private=private, token=token, message=commit_message
         )
+
+
+def _independent(windows: Sequence[tuple[Window, Fill]]) -> Iterator[list[int]]:
+    """Numbers of windows in an order for pasting, in groups of which none has to know what another pasted.
+
+    Second windows come after first ones, and each after others that it overlaps: it reads their fakeness.
+    """
+    group: list[int] = []
+    for number in sorted(range(len(windows)), key=lambda number: windows[number][0].second):
+        window, photo = windows[number]
+        others = (windows[other] for other in group) if window.second else ()
+        if any(photo is of and window.overlaps(other) for other, of in others):
+            yield group
+            group = []
+        group.append(number)
+    if group:
+        yield group
 
 
 def _out_of_memory(problem: RuntimeError) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +27,17 @@ _REGION = 12  # px (σ, on the window) over which fakeness is averaged before fi
 _MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have at most: it is less sharp
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
+
+
+class Prepared(NamedTuple):
+    """What a window has to give."""
+
+    fill: NDArray[np.float32]
+    """(h, w, 4): RGB in [-1, 1] with the colours of its border, and fakeness."""
+    choice: NDArray[np.float32] | None
+    """(h, w): how much of it is wanted; None: all."""
+    source: Exemplar | None
+    """Of its detail."""
 
 
 @dataclass
@@ -51,33 +62,48 @@ class Window:
     second: bool = False
     """Whether others have filled this part before: its fill counts only where it expects to be less off."""
 
-    def paste(
+    def overlaps(self, other: Window) -> bool:
+        """Whether both fill some of the same pixels of the photo."""
+        common = [
+            (max(one.start, two.start), min(one.stop, two.stop))
+            for one, two in zip(self.box, other.box, strict=True)
+        ]
+        if any(start >= stop for start, stop in common):
+            return False
+        mine, theirs = (
+            window.part[
+                tuple(
+                    slice(start - side.start, stop - side.start)
+                    for (start, stop), side in zip(common, window.box, strict=True)
+                )
+            ]
+            for window in (self, other)
+        )
+        return bool((mine & theirs).any())
+
+    def prepared(
         self,
         fill: NDArray[np.float32],
         rgb: NDArray[np.uint8],
         fakeness: NDArray[np.float32],
         *,
         copying: Copying | None = None,
-    ) -> None:
-        """Write what the model made of it into this part of the hole, in a photo's (H, W, 3) and (H, W).
+    ) -> Prepared | None:
+        """What is to be pasted of what the model made of it, for a photo's (H, W, 3) and (H, W).
 
-        ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. To be called in the order of plan.py.
-        Reads known pixels of ``rgb`` only. With ``copying`` the fill of a reduced window gets detail from its
-        surroundings. A second window is written only where its fakeness is lower than what
-        earlier ones wrote into ``fakeness``.
+        ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. With ``copying`` the fill of a reduced
+        window gets detail from its surroundings. Reads known pixels of ``rgb`` only; a second window reads
+        ``fakeness`` too, as earlier windows left it: where its own is not lower it has nothing to give, and
+        None says so if that is everywhere.
         """
         choice = self._less_fake(fill[..., 3], fakeness[self.box]) if self.second else None
         if choice is not None and not choice.any():
-            return
+            return None
         matched = match_seam(fill[..., :3], self.image, self.hole)
         colours = np.where(self.hole[..., None], matched, self.image)
-        fill = np.dstack([colours, fill[..., 3]])
         photo = rgb[self.box]
-        if self.scale == 1:
-            self._write((slice(None), slice(None)), fill, photo, fakeness[self.box], choice)
-            return
         source: Exemplar | None = None
-        if copying is not None:
+        if copying is not None and self.scale > 1:
             reduce = partial(reduced, photo, self.unknown)
             wanted = self.part
             if choice is not None:
@@ -85,6 +111,15 @@ class Window:
                 kept = cv2.resize((choice > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
                 wanted = wanted & (kept[: wanted.shape[0], : wanted.shape[1]] > 0)
             source = Exemplar(colours, photo, self.unknown, wanted, self.scale, reduce, copying)
+        return Prepared(np.dstack([colours, fill[..., 3]]), choice, source)
+
+    def paste(self, prepared: Prepared, rgb: NDArray[np.uint8], fakeness: NDArray[np.float32]) -> None:
+        """Write into this part of the hole, in a photo's (H, W, 3) and (H, W); in the order of plan.py."""
+        fill, choice, source = prepared
+        photo = rgb[self.box]
+        if self.scale == 1:
+            self._write((slice(None), slice(None)), fill, photo, fakeness[self.box], choice)
+            return
         deep = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > _FADE
         rows, columns = np.flatnonzero(self.part.any(1)), np.flatnonzero(self.part.any(0))
         for top in range(rows[0], rows[-1] + 1, _PIECE):

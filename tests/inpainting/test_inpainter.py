@@ -6,6 +6,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from itertools import combinations, pairwise
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from damgan_cli import Inpainter
 from damgan_cli.errors import DeviceError, ImageFileError, MaskError, WeightsError
+from damgan_cli.inpainting.inpainter import _independent
 from damgan_cli.inpainting.membrane import match_seam
 from damgan_cli.inpainting.plan import plan
 from damgan_cli.masks.read import MaskWarning
@@ -40,6 +42,30 @@ def test_at_128_it_is_the_generator_with_matched_seams(inpainter):
     assert np.allclose(fill.fakeness[hole], output.fakeness[0][0, 0].numpy()[hole], atol=1e-5)
     assert (fill.fakeness[~hole] == 0).all()
     assert fill.fakeness.dtype == np.float32
+
+
+def test_windows_prepared_side_by_side_give_what_they_give_one_by_one(inpainter, monkeypatch):
+    """Also second windows that overlap, each of which asks what the one before it has left."""
+    monkeypatch.setattr(inpainter, "fit", "smooth")  # exemplars take their time
+    monkeypatch.setattr("damgan_cli.inpainting.plan.LARGEST", 512)
+    monkeypatch.setattr("damgan_cli.inpainting.windows._MARGIN", 1.0)
+    hole = HOLES["deep and longer than a window"]
+    rgb = cv2.GaussianBlur(photo(*hole.shape), (0, 0), 9)
+    fills = []
+    for at_once in (1, 4):
+        monkeypatch.setattr("damgan_cli.inpainting.inpainter._PREPARED", at_once)
+        fills += inpainter.fill_batch([rgb], [hole])
+    windows = [(window, fills[0]) for window in plan(rgb, hole)]
+    seconds = [window for window, _ in windows if window.second]
+    assert any(one.overlaps(two) for one, two in pairwise(seconds))
+    groups = list(_independent(windows))
+    assert len(groups) > 1
+    assert sorted(number for group in groups for number in group) == list(range(len(windows)))
+    for group in groups:
+        for one, two in combinations([windows[number][0] for number in group], 2):
+            assert not two.second or not two.overlaps(one)
+    assert np.array_equal(fills[0].rgb, fills[1].rgb)
+    assert np.array_equal(fills[0].fakeness, fills[1].fakeness)
 
 
 @pytest.mark.parametrize("name", HOLES)

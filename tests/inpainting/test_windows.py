@@ -17,6 +17,12 @@ def fill_of(window, value):
     return np.full((*window.hole.shape, 4), value, np.float32)
 
 
+def paste(window, fill, result, fakeness, **options):
+    ready = window.prepared(fill, result, fakeness, **options)
+    if ready is not None:
+        window.paste(ready, result, fakeness)
+
+
 @pytest.mark.parametrize("name", HOLES)
 def test_every_hole_pixel_is_filled_and_no_other(name):
     hole = HOLES[name]
@@ -27,7 +33,7 @@ def test_every_hole_pixel_is_filled_and_no_other(name):
         assert window.hole.size <= LARGEST**2
         weight = np.minimum.outer(*window.blend) * window.part
         covered[window.box] = weight + (1 - weight) * covered[window.box]
-        window.paste(fill_of(window, 0.5), result, fakeness, copying=copying_of(128))
+        paste(window, fill_of(window, 0.5), result, fakeness, copying=copying_of(128))
     assert np.array_equal(covered, hole.astype(np.float32))  # wholly, by one or by several
     assert np.array_equal(result[~hole], rgb[~hole])
     assert (fakeness[~hole] == 0).all()
@@ -94,11 +100,11 @@ def test_of_two_fills_each_region_keeps_the_one_that_expects_to_be_less_off(monk
     result, fakeness = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
     first, second = plan(rgb, HOLES["one big square"], reach=reach_of(256))  # columns 200 to 500
     assert (first.second, second.second) == (False, True)
-    first.paste(fill_of(first, 0.3), result, fakeness)  # colour and fakeness
+    paste(first, fill_of(first, 0.3), result, fakeness)  # colour and fakeness
     levels = (0.3 + 1) * 127.5, (0.1 + 1) * 127.5
     fill = fill_of(second, 0.1)
     fill[:, second.hole.shape[1] // 2 :, 3] = right  # 0.29 is too little less than 0.3
-    second.paste(fill, result, fakeness)
+    paste(second, fill, result, fakeness)
     assert abs(result[250, 220, 0] - levels[1]) <= 1
     assert abs(result[250, 480, 0] - levels[kept == "second"]) <= 1
     assert np.abs(np.diff(result[250, 210:490, 0].astype(int))).max() <= 4  # levels: one fades into the other
@@ -112,7 +118,7 @@ def test_a_constant_fill_comes_out_constant_across_windows_and_scales(name):
     for window in plan(rgb, hole):
         fill = fill_of(window, 51 / 127.5 - 1)
         fill[..., 3] = 0.25
-        window.paste(fill, result, fakeness, copying=copying_of(128))
+        paste(window, fill, result, fakeness, copying=copying_of(128))
     assert (result == 51).all()
     assert np.allclose(fakeness[hole], 0.25, atol=1e-6)
 
@@ -124,7 +130,7 @@ def test_neighbouring_windows_blend_without_a_step(monkeypatch):
     assert len(windows) > 2
     result = np.zeros((*hole.shape, 3), np.uint8)
     for number, window in enumerate(windows):  # that disagree as much as they can
-        window.paste(fill_of(window, 1 if number % 2 else -1), result, np.zeros(hole.shape, np.float32))
+        paste(window, fill_of(window, 1 if number % 2 else -1), result, np.zeros(hole.shape, np.float32))
     steps = np.abs(np.diff(result[115, 5:3495, 0].astype(int)))
     assert steps.max() <= 255 / OVERLAP + 1
     assert steps.sum() > 255
