@@ -8,6 +8,7 @@ import typer
 
 from damgan_cli.cli import console
 from damgan_cli.cli.options import device_option, dtype_option, weights_option
+from damgan_cli.errors import ImageFileError
 from damgan_cli.weights.find import DEFAULT_WEIGHTS
 
 SIZES = (128, 256, 512, 2048)
@@ -38,12 +39,15 @@ def bench(
         float, typer.Option(metavar="N", min=0, help="How long each figure is measured, about.")
     ] = 10.0,
     bare: Annotated[bool, typer.Option("--bare", help="Only the generator, no folders of photos.")] = False,
+    to: Annotated[
+        str, typer.Option("--to", metavar="png|jpg", help="What folders of results are written as.")
+    ] = "png",
     layers: Annotated[
         bool, typer.Option("--layers", help="Also what the generator costs by stage and level.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")] = False,
 ) -> None:
-    """Measure images/s: the generator alone, a folder from JPEG to PNG, and what limits it.
+    """Measure images/s: the generator alone, a folder of JPEGs, and what limits it.
 
     Photos of noise with irregular holes of 20-30 %. On a CPU it also measures anew which
     number type is faster, for --dtype auto of every command.
@@ -56,8 +60,13 @@ def bench(
 
       damgan bench --layers --json
     """
+    from damgan_cli.photos.formats import EXTENSIONS
     from damgan_cli.runtime.imports import quick_imports
 
+    if f".{to}" not in EXTENSIONS:
+        raise ImageFileError(
+            f"--to {to} is no known image format.", f"Use {', '.join(sorted(e[1:] for e in EXTENSIONS))}."
+        )
     with quick_imports():
         import torch
 
@@ -82,7 +91,7 @@ def bench(
         "torch": torch.__version__,
     }
     document |= {"cpu": speed.machine().split(" / flags")[0], "threads": torch.get_num_threads()}
-    document |= {"hole_ratio": HOLE_SHARE, "number_types": {}, "rows": [], "layers": []}
+    document |= {"hole_ratio": HOLE_SHARE, "output": to, "number_types": {}, "rows": [], "layers": []}
     if any(place.type == "cpu" for place, _ in runs):
         for use in ("inference", "training"):
             spent = speed.seconds(training=use == "training", anew=True)
@@ -98,7 +107,7 @@ def bench(
         say(f"{inpainter.weights.name} on {name}, {about['dtype']}, batches of {inpainter.batch_size}")
         say("  size    bare/s  folder/s  ratio  limited by")
         for side in size or SIZES:
-            case = Bench(inpainter, side, seconds)
+            case = Bench(inpainter, side, seconds, f".{to}")
             row: dict[str, Any] = {**about, "size": side, "bare": case.bare()}
             text = f"{side:6d} {row['bare']:9.2f}"
             if not bare:

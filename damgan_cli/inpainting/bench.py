@@ -35,11 +35,12 @@ _KINDS = 16  # different photos and masks; a folder repeats them
 class Bench:
     """Photos of ``side`` px with irregular holes of 20-30 %, and ``inpainter`` at work on them.
 
-    ``seconds`` is how long each figure is measured, about; all figures are images/s.
+    ``seconds`` is how long each figure is measured, about; all figures are images/s. ``output`` is the
+    extension of what a folder run writes.
     """
 
-    def __init__(self, inpainter: Inpainter, side: int, seconds: float) -> None:
-        self.inpainter, self.side, self.seconds = inpainter, side, seconds
+    def __init__(self, inpainter: Inpainter, side: int, seconds: float, output: str = ".png") -> None:
+        self.inpainter, self.side, self.seconds, self.output = inpainter, side, seconds, output
         self.photos, self.holes = zip(*(_example(side, number) for number in range(_KINDS)), strict=True)
 
     def bare(self) -> float:
@@ -74,8 +75,8 @@ class Bench:
         return len(numbers) * rounds / (time.perf_counter() - start)
 
     def folder(self, rate: float) -> float:
-        """A folder run from JPEG to PNG, over as many photos as ``rate`` (images/s) makes of the seconds."""
-        count = max(self.inpainter.batch_size, int(rate * self.seconds))
+        """A folder run from JPEG, over as many photos as ``rate`` (images/s) makes of the seconds."""
+        count = max(2 * parallelism(self.inpainter)[0], int(rate * self.seconds))
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             for number, (photo, hole) in enumerate(zip(self.photos, self.holes, strict=True)):
@@ -84,7 +85,7 @@ class Bench:
             jobs: list[Job] = []
             for number in range(count):
                 source = root / f"{number % _KINDS}.jpg"
-                output = root / "out" / f"{number:06}.png"
+                output = root / "out" / f"{number:06}{self.output}"
                 size = (self.side, self.side)
                 jobs.append(Job(output.name, source, source.with_suffix(".png"), output, None, size))
             start = time.perf_counter()

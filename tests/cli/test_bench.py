@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from damgan_cli.inpainting import bench
 from damgan_cli.inpainting.bench import limit
 from damgan_cli.runtime import speed
 from tests.inpainting.tiny import save_tiny_weights
@@ -47,6 +48,22 @@ def test_a_table_for_people(damgan, tiny):
     assert "convolutions, inference: float32 2000.0 ms, bfloat16 1000.0 ms" in ran.out
     assert "limited by" in ran.out
     assert ran.out.splitlines()[-1].split()[0] == "64"
+
+
+def test_folders_are_written_in_the_format_asked_for(damgan, tiny, monkeypatch):
+    written = []
+    real = bench.fill_photos
+
+    def fill_photos(jobs, *given):
+        yield from real(jobs, *given)
+        written.extend(job.output.read_bytes()[:2] for job in jobs)
+
+    monkeypatch.setattr(bench, "fill_photos", fill_photos)
+    ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--to", "jpg", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["output"] == "jpg"
+    assert set(written) == {b"\xff\xd8"}  # JPEG
+    assert "is no known image format" in damgan("bench", "--weights", tiny, "--to", "docx").err
 
 
 def test_what_is_unknown_is_said_before_anything_is_measured(damgan, tiny):
