@@ -1,7 +1,7 @@
 """What a collection costs beside a plain folder, and a long listing's memory; see docs/collections.md.
 
 python examples/collection_costs.py listing --names 1000000
-python examples/collection_costs.py overhead photos masks --repeat 3
+python examples/collection_costs.py overhead photos masks --repeat 3 [--apart]
 python examples/collection_costs.py shards shard.tar --weights photos
 """
 
@@ -87,13 +87,19 @@ def use_server(url: str) -> None:
     os.environ |= {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 
 
-def overhead(photos: Path, masks: Path, repeat: int) -> None:
-    """Fill a folder as it is, by its address, as shards, and from moto's S3; print medians of seconds."""
+def overhead(photos: Path, masks: Path, repeat: int, *, apart: bool) -> None:
+    """Fill a folder as it is, by its address, as shards, and from moto's S3; print medians of seconds.
+
+    ``apart``: the server, which is elsewhere in real life, has the first core, the commands have the others.
+    """
     import boto3
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").disabled = True  # a line for each request
     root = Path(tempfile.mkdtemp())
+    first, *others = sorted(os.sched_getaffinity(0))
+    if apart:
+        os.sched_setaffinity(0, [first])
     names = sorted(path.name for path in photos.iterdir())
     by_stem = {path.stem: path for path in masks.iterdir()}
     tars = []
@@ -127,6 +133,8 @@ def overhead(photos: Path, masks: Path, repeat: int) -> None:
         for way, arguments in ways.items():
             out = f"s3://bucket/out{turn}" if way.startswith("s3") else root / f"{turn} {way}"
             command = [sys.executable, "-m", "damgan_cli", "inpaint", *arguments, "-o", out, "--json", "-q"]
+            if apart:
+                command = ["taskset", "-c", ",".join(map(str, others)), *command]
             run = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, check=True)
             took[way].append(json.loads(run.stdout)["seconds"])
     plain = statistics.median(took["folder"])
@@ -163,6 +171,7 @@ def main() -> None:
     two.add_argument("photos", type=Path)
     two.add_argument("masks", type=Path)
     two.add_argument("--repeat", type=int, default=3)
+    two.add_argument("--apart", action="store_true")
     three = commands.add_parser("shards")
     three.add_argument("shard", type=Path)
     three.add_argument("--weights", default="photos")
@@ -172,7 +181,7 @@ def main() -> None:
     elif given.command == "listing":
         listing(given.names)
     else:
-        overhead(given.photos, given.masks, given.repeat)
+        overhead(given.photos, given.masks, given.repeat, apart=given.apart)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from damgan_cli.inpainting.folder import Options, fill_photos, parallelism
+from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.photos.write import write_png
@@ -46,7 +46,7 @@ class Bench:
     def bare(self) -> float:
         """The generator alone, in the batches in which a folder run asks for it, one on each core."""
         inpainter = self.inpainter
-        numbers = [number % _KINDS for number in range(inpainter.batch_size)]
+        numbers = [number % _KINDS for number in range(self._at_once)]
         batches: list[tuple[Tensor, Tensor]] = []
 
         def record(image: Tensor, mask: Tensor) -> Tensor:
@@ -54,8 +54,11 @@ class Bench:
             filled: Tensor = generate(image, mask)
             return filled
 
+        fit = inpainter.fit
         with _replaced(inpainter, record) as generate:  # warms up, too
+            inpainter.fit = "smooth" if fit == "auto" else fit  # the same windows, and no wait for exemplars
             inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
+            inpainter.fit = fit
         workers, threads = parallelism(inpainter) if inpainter.device.type == "cpu" else (1, 1)
         _wait(inpainter.device)
         start = time.perf_counter()
@@ -74,9 +77,15 @@ class Bench:
             rounds = sum(run.result() for run in [pool.submit(stream) for _ in range(workers)])
         return len(numbers) * rounds / (time.perf_counter() - start)
 
+    @property
+    def _at_once(self) -> int:
+        """Photos of a batch in a folder run."""
+        return min(self.inpainter.batch_size, max(1, PIXELS_PER_WORKER // self.side**2))
+
     def folder(self, rate: float) -> float:
         """A folder run from JPEG, over as many photos as ``rate`` (images/s) makes of the seconds."""
-        count = max(2 * parallelism(self.inpainter)[0], int(rate * self.seconds))
+        full = self._at_once * parallelism(self.inpainter)[0]  # all workers busy to the end
+        count = full * max(1, round(rate * self.seconds / full))
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             for number, (photo, hole) in enumerate(zip(self.photos, self.holes, strict=True)):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from damgan_cli.photos.photo import Photo
 
 _MOST_WORKERS = 16  # of a GPU, which only wait for their turn beyond that
-_PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone and takes the place of others
+PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone and takes the place of others
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     try:
         for batch in batches:
             pixels = sum(map(_pixels, batch))
-            room = _PIXELS_PER_WORKER * workers
+            room = PIXELS_PER_WORKER * workers
             while running and (len(running) > workers or sum(size for _, size in running) + pixels > room):
                 yield from running.popleft()[0].result()
             # cores that have no batch of their own, as there are few or huge ones, help with this
@@ -158,7 +158,7 @@ def _pixels(job: Job) -> int:
 def _batches(jobs: list[Job], count: int) -> Iterator[list[Job]]:
     batch: list[Job] = []
     for job in jobs:
-        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > _PIXELS_PER_WORKER):
+        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > PIXELS_PER_WORKER):
             yield batch
             batch = []
         batch.append(job)
