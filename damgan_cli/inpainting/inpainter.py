@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _CPU_BATCH = 8  # more is no faster
 _GPU_BATCH = 64  # a few GB; halved where that is too much
-_PREPARED = 4  # windows that are prepared for pasting at once
+_PREPARED = 4  # windows at most that are prepared for pasting at once, each by a thread, all in memory
 _WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
 
 
@@ -192,16 +192,17 @@ class Inpainter:
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
-        copying = self.copying  # each thread prepares a window
+        copying = self.copying
+        at_once = min(torch.get_num_threads(), _PREPARED)
 
         def prepared(number: int) -> Prepared | None:
             window, photo = windows[number]
             return window.prepared(fills[number], photo.rgb, photo.fakeness, copying=copying)
 
-        with ThreadPoolExecutor(min(torch.get_num_threads(), _PREPARED)) as pool:
+        with ThreadPoolExecutor(at_once) as pool:
             for group in _independent(windows):
-                for start in range(0, len(group), _PREPARED):
-                    numbers = group[start : start + _PREPARED]
+                for start in range(0, len(group), at_once):
+                    numbers = group[start : start + at_once]
                     for number, ready in zip(numbers, list(pool.map(prepared, numbers)), strict=True):
                         window, photo = windows[number]
                         if ready is not None:

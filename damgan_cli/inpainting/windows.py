@@ -114,7 +114,7 @@ class Window:
         return Prepared(np.dstack([colours, fill[..., 3]]), choice, source)
 
     def paste(self, prepared: Prepared, rgb: NDArray[np.uint8], fakeness: NDArray[np.float32]) -> None:
-        """Write into this part of the hole, in a photo's (H, W, 3) and (H, W); in the order of plan.py."""
+        """Write into this part of the hole, in a photo's (H, W, 3) and (H, W); second windows come last."""
         fill, choice, source = prepared
         photo = rgb[self.box]
         if self.scale == 1:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch._dynamo import lookup_backend
 
 from damgan_cli.training.config import PRESETS
 from damgan_cli.weights.find import load_weights
@@ -71,9 +72,16 @@ def test_a_compiled_training_learns_the_same(damgan, photos, tmp_path, monkeypat
     """Traced as for a compiler, without waiting for one: that is for the tests on a GPU."""
     given = ["train", photos, "--images", 16, *settings(lambda_ssim=1), "-q"]
     damgan(*given, "-o", tmp_path / "plain")
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    traced = []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return lookup_backend("aot_eager")(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     result = damgan(*given, "-o", tmp_path / "compiled", "--compile")
     assert result.code == 0, result.err
+    assert len(traced) == 1  # generator and losses as a whole, once for all steps
     for plain, compiled in zip(stats(tmp_path / "plain"), stats(tmp_path / "compiled"), strict=True):
         for name in plain.keys() - {"seconds", "images_per_second"}:
             assert compiled[name] == pytest.approx(plain[name], rel=1e-3), name
