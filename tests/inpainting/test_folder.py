@@ -68,7 +68,7 @@ def test_results_come_in_order_and_one_mask_is_read_once(jobs, at_work, inpainte
 
 
 def test_photos_that_fill_the_memory_come_one_at_a_time(jobs, at_work, inpainter, monkeypatch):
-    monkeypatch.setattr(folder, "_PIXELS_PER_WORKER", 1)
+    monkeypatch.setattr(folder, "PIXELS_PER_WORKER", 1)
     assert len(list(fill_photos(jobs, inpainter, Options()))) == COUNT
     assert at_work["most"] == 1
 
