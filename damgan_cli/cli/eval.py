@@ -240,6 +240,7 @@ def _score_weights(
 ) -> Report:
     from damgan_cli.evaluation.protocol import NAMES, read_protocol_file
     from damgan_cli.evaluation.protocol_scores import Masks, score_protocol
+    from damgan_cli.runtime.imports import quick_imports
     from damgan_cli.weights.find import DEFAULT_WEIGHTS
 
     if protocol not in NAMES and not is_file(Path(protocol)):
@@ -250,7 +251,8 @@ def _score_weights(
     masks = Masks(protocol if protocol in NAMES else read_protocol_file(Path(protocol)), protocol, **holes)
 
     def load_inpainter() -> Inpainter:
-        from damgan_cli.inpainting.inpainter import Inpainter
+        with quick_imports():
+            from damgan_cli.inpainting.inpainter import Inpainter
 
         return Inpainter(weights or DEFAULT_WEIGHTS, **engine)
 

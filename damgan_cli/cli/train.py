@@ -107,9 +107,12 @@ def train(
 
       damgan train photos/ --out runs/tuned --init faces --images 20000 --set learning_rate=1e-4
     """
-    from damgan_cli.runtime.distributed import World
-    from damgan_cli.training import train as start_training
-    from damgan_cli.training.config import parse_settings
+    from damgan_cli.runtime.imports import quick_imports
+
+    with quick_imports():
+        from damgan_cli.runtime.distributed import World
+        from damgan_cli.training import train as start_training
+        from damgan_cli.training.config import parse_settings
 
     world = World.join()
 

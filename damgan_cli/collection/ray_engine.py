@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from damgan_cli.collection.work import Outcome
 from damgan_cli.errors import DamganError, DeviceError
+from damgan_cli.runtime.imports import keep_memory
 from damgan_cli.runtime.processes import cores
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class _Filler:
     """The actor: a worker, made where it is to work."""
 
     def __init__(self, make_worker: Callable[[], Worker]) -> None:
+        keep_memory()
         self._worker = make_worker()
 
     def begin(self) -> None:

@@ -3,7 +3,27 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def upsample(x: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, C, 2h, 2w), nearest neighbour; the convolutions after it smooth."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def fuse(conv1x1: nn.Conv2d, T: Tensor, S: Tensor) -> Tensor:
+    """Return conv1x1([T, S]), T upsampled to the size of S if it is smaller, without writing [T, S] down.
+
+    ``T`` is (B, C, h, w) or (B, C, h/2, w/2), ``S`` (B, C', h, w). A convolution of 1x1 takes each channel
+    by itself and commutes with repeating pixels: it runs on the small side, and at full resolution, where
+    memory is what costs, only its result is upsampled.
+    """
+    C = T.shape[1]
+    x = F.conv2d(T, conv1x1.weight[:, :C])
+    if T.shape[2:] != S.shape[2:]:
+        x = upsample(x)
+    return x.add_(F.conv2d(S, conv1x1.weight[:, C:], conv1x1.bias))
 
 
 class DAMBlock(nn.Module):
@@ -27,8 +47,8 @@ class DAMBlock(nn.Module):
     def forward(self, T: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         """Return the strengthened feature (B, C, h, w) and the fakeness map (B, 1, h, w).
 
-        ``T`` and ``S`` are (B, C, h, w), decoder feature and encoder skip.
+        ``S`` is the encoder skip, (B, C, h, w), ``T`` the decoder feature of that size or still half of it.
         """
-        F = self.fuse(torch.cat([T, S], dim=1))  # (B, 2C, h, w) -> (B, C, h, w)
-        M = torch.sigmoid(self.fakeness(F))  # (B, 1, h, w)
-        return F * (1 + M), M  # F (+) M (x) F in one pass over memory
+        x = fuse(self.fuse, T, S)  # F_i, (B, C, h, w)
+        M = torch.sigmoid(self.fakeness(x))  # (B, 1, h, w)
+        return x * (1 + M), M  # F (+) M (x) F in one pass over memory

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damgan_cli.model.config import GeneratorConfig
-from damgan_cli.model.dam import DAMBlock
+from damgan_cli.model.dam import DAMBlock, fuse
 
 LEAK = 0.2
 SIZE_MULTIPLE = 8
@@ -37,11 +37,6 @@ def composite(image: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
     return image + mask * (fill - image)
 
 
-def upsample(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, C, 2h, 2w), nearest neighbour; the convolutions after it smooth."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
 class ResidualBlock(nn.Module):
     """x + conv3x3(act(conv3x3(x))), without normalisation, which would wash out known colours."""
 
@@ -53,7 +48,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
         residual: Tensor = self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
-        return x + residual
+        return residual.add_(x)
 
 
 class ResidualConv(nn.Module):
@@ -100,10 +95,9 @@ class CoarseStage(nn.Module):
         skip0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
         skip1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         x = self.middle(x)  # (B, c2, H/4, W/4)
-        x = upsample(F.leaky_relu_(self.decode2(x), LEAK))  # (B, c1, H/2, W/2)
-        _, x = self.decode1(self.fuse1(torch.cat([x, skip1], dim=1)))  # (B, c0, H/2, W/2)
-        x = upsample(x)  # (B, c0, H, W)
-        x = self.decode0.block(self.fuse0(torch.cat([x, skip0], dim=1)))  # (B, c0, H, W)
+        x = F.leaky_relu_(self.decode2(x), LEAK)  # (B, c1, H/4, W/4)
+        x = self.decode1(fuse(self.fuse1, x, skip1))[1]  # (B, c0, H/2, W/2)
+        x = self.decode0.block(fuse(self.fuse0, x, skip0))  # (B, c0, H, W)
         result: Tensor = self.decode0.conv(x)  # (B, 3, H, W), linear
         return result
 
@@ -133,11 +127,11 @@ class DAMStage(nn.Module):
         S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
         T3 = self.middle(S3)  # (B, c3, H/8, W/8)
         x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
-        T2 = upsample(self.decode3(x)[1])  # (B, c2, H/4, W/4)
+        T2 = self.decode3(x)[1]  # (B, c2, H/8, W/8)
         x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
-        T1 = upsample(self.decode2(x)[1])  # (B, c1, H/2, W/2)
+        T1 = self.decode2(x)[1]  # (B, c1, H/4, W/4)
         x, M1 = self.dam1(T1, S1)  # (B, c1, H/2, W/2), (B, 1, H/2, W/2)
-        T0 = upsample(self.decode1(x)[1])  # (B, c0, H, W)
+        T0 = self.decode1(x)[1]  # (B, c0, H/2, W/2)
         x, M0 = self.dam0(T0, S0)  # (B, c0, H, W), (B, 1, H, W)
         x = self.decode0.conv(self.decode0.block(x))  # (B, 3, H, W), linear
         return x, (M0, M1, M2, M3)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from damgan_cli.model import DAMBlock, Generator, GeneratorConfig, composite
+from damgan_cli.model.dam import fuse
 from damgan_cli.model.losses import dam_loss, reconstruction_loss
 
 SMALL = GeneratorConfig((4, 6, 8), (1, 2), (4, 6, 8, 10), (1, 2))
@@ -109,6 +111,13 @@ def test_dam_block_is_its_formula():
     logit = torch.einsum("oi,bihw->bohw", block.fakeness.weight[:, :, 0, 0], fused) + block.fakeness.bias
     assert torch.allclose(M, 1 / (1 + torch.exp(-logit)), atol=1e-6)
     assert torch.allclose(x, fused + M * fused, atol=1e-6)
+
+
+@pytest.mark.parametrize("smaller", [1, 2])
+def test_features_are_fused_as_if_they_were_concatenated(smaller):
+    T, S, conv = torch.randn(2, 4, 8 // smaller, 12 // smaller), torch.randn(2, 6, 8, 12), nn.Conv2d(10, 5, 1)
+    upsampled = T.repeat_interleave(smaller, 2).repeat_interleave(smaller, 3)
+    torch.testing.assert_close(fuse(conv, T, S), conv(torch.cat([upsampled, S], dim=1)))
 
 
 def test_composite_takes_known_pixels_from_the_photo():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,34 @@ def test_the_collector_rests_while_importing_and_works_again_after(monkeypatch):
             assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"  # as the user wants it
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc's malloc")
+@pytest.mark.parametrize(("own", "kept"), [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_freed_memory_is_used_again_unless_the_user_says_otherwise(own, kept):
+    """Memory that the kernel gave anew costs a page fault for every 4 KiB."""
+    program = (
+        "import os, resource\n"
+        "from damgan_cli.runtime.imports import keep_memory\n"
+        "keep_memory()\n"
+        "import torch\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(10):\n"
+        "        torch.ones(100_000_000, dtype=torch.uint8)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults()\n"
+        "print(faults(), os.environ.get('THP_MEM_ALLOC_ENABLE'))"
+    )
+    ours = ("GLIBC_TUNABLES", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "THP_MEM_ALLOC_ENABLE")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(sys.path), **own},
+    )
+    faults, large_pages = ran.stdout.split()
+    assert (int(faults) < 100) == kept, faults
+    assert (large_pages == "1") == kept
