@@ -87,8 +87,8 @@ def inpaint(
             "--fit",
             metavar="auto|smooth|native",
             help="How holes deeper than the model learned are filled: [bold]auto[/] fills them in a reduced "
-            "copy and copies fine detail from their surroundings, [bold]smooth[/] copies none, "
-            "[bold]native[/] does not reduce. Thin strokes are always filled at full resolution.",
+            "copy and copies fine detail from their surroundings (not with faces), [bold]smooth[/] copies "
+            "none, [bold]native[/] does not reduce. Thin strokes are always filled at full resolution.",
         ),
     ] = "auto",
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Black is filled.")] = False,

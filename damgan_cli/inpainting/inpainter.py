@@ -74,8 +74,8 @@ class Inpainter:
     128 x 128 px that go through the model at once (larger ones count by their area), None takes what suits
     the device. Where memory runs out, batches are halved. ``fit`` says how holes that are deeper than those
     trained on are brought in reach of the model: ``auto`` reduces them and copies fine detail from their
-    surroundings, ``smooth`` copies none, ``native`` does not reduce. ``offline`` never touches
-    the network. Raises WeightsError and DeviceError.
+    surroundings (unless the weights' ``config.json`` says ``smooth``), ``smooth`` copies none, ``native``
+    does not reduce. ``offline`` never touches the network. Raises WeightsError and DeviceError.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ class Inpainter:
     @property
     def copying(self) -> Copying | None:
         """How detail is copied into what was reduced; None if it is not."""
-        return copying_of(self._trained) if self.fit == "auto" else None
+        fit = self.weights.info.get("fit", "auto") if self.fit == "auto" else self.fit
+        return copying_of(self._trained) if fit == "auto" else None
 
     @property
     def _trained(self) -> int:

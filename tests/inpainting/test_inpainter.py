@@ -310,6 +310,15 @@ def test_threads_that_share_a_gpu_get_what_the_cpu_gives(tiny_weights, inpainter
         assert np.abs(result.astype(int) - inpainter(rgb, hole)).max() <= 1
 
 
+def test_weights_say_whether_auto_copies_detail(tiny_weights, tmp_path):
+    """No eyes are to be found around a face."""
+    generator = load_weights(tiny_weights).generator
+    for fit, copies in (("smooth", False), ("auto", True)):
+        save_weights(tmp_path / fit, generator, {"fit": fit}, "tiny")
+        assert (Inpainter(tmp_path / fit, device="cpu").copying is not None) == copies
+    assert Inpainter("faces", device="cpu").copying is None
+
+
 @pytest.mark.parametrize(
     ("size", "scale", "copying"), [(None, 3, (1.5, 4)), (128, 3, (1.5, 4)), (256, 2, (0.9, 10))]
 )
