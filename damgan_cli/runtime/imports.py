@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc's malloc.h
-_KEPT_BLOCK = 2**27
+_KEPT_BLOCK = 2**27  # bytes; larger ones, like a photo of 50 megapixels, go back to the kernel at once
 _KEPT = 2**30
 
 
@@ -54,4 +54,4 @@ def keep_memory() -> None:
     mallopt(_M_MMAP_THRESHOLD, _KEPT_BLOCK)
     mallopt(_M_TRIM_THRESHOLD, _KEPT)
     mallopt(_M_ARENA_MAX, 1)  # or each thread keeps memory of its own, in pieces of at most 64 MiB
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it when it is imported
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # for torch, which is imported after this
