@@ -53,7 +53,7 @@ def fill(inpainter: Inpainter, rgb: Array, hole: Array, fit: str, *, seam: bool 
 @torch.inference_mode()
 def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None = None) -> Array:
     """Both stages over a window (h, w, 3), or only the DAM stage over ``guide`` in place of G_C(x)."""
-    pad = [(0, -side % 8) for side in hole.shape]
+    pad = [(0, -side % inpainter.generator.size_multiple) for side in hole.shape]
 
     def tensor(array: Array) -> torch.Tensor:
         return torch.from_numpy(np.pad(array, pad + [(0, 0)] * (array.ndim - 2), mode="edge"))
@@ -62,7 +62,7 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
     x, m = x.permute(2, 0, 1)[None] * (1 - m), m[None, None]
     with torch.autocast("cpu", inpainter.dtype, enabled=inpainter.dtype != torch.float32):
         coarse = (
-            inpainter.generator.coarse_stage(x, m) if guide is None else tensor(guide).permute(2, 0, 1)[None]
+            inpainter.generator.coarse_result(x, m) if guide is None else tensor(guide).permute(2, 0, 1)[None]
         )
         result, _ = inpainter.generator.dam_stage(composite(x, m, coarse.to(x.dtype)), m)
     return result[0].float().permute(1, 2, 0).numpy()[: hole.shape[0], : hole.shape[1]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+_SCALES = (1, 2, 4, 8)
+
 
 @dataclass(frozen=True)
 class GeneratorConfig:
@@ -22,11 +24,17 @@ class GeneratorConfig:
     """Channels of the DAM stage at full, 1/2, 1/4 and 1/8 resolution."""
     dam_dilations: tuple[int, ...] = (1, 2, 4)
     """One dilated residual block each, in the middle of the DAM stage."""
+    coarse_scales: tuple[int, ...] = (1,)
+    """How many times smaller than the photo the coarse stage sees it, powers of two: its result is the mean
+    over them, with the same parameters for all. (1,) is the paper; larger ones reach further."""
 
     def __post_init__(self) -> None:
         for name, length in (("coarse_channels", 3), ("dam_channels", 4)):
             if len(getattr(self, name)) != length:
                 raise ValueError(f"{name} needs {length} widths, got {getattr(self, name)}")
+        scales = self.coarse_scales
+        if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(_SCALES):
+            raise ValueError(f"generator config: coarse_scales are different ones of {_SCALES}, got {scales}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary for JSON; ``from_dict`` reads it back."""
@@ -36,6 +44,7 @@ class GeneratorConfig:
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """Read ``to_dict``'s dictionary. Raises ValueError on unknown, missing or malformed entries."""
         known = {field.name for field in fields(cls)}
+        values = {"coarse_scales": [1], **values}  # weights from before there were scales
         if set(values) != known:
             raise ValueError(f"generator config needs exactly {sorted(known)}, got {sorted(values)}")
         for name, value in values.items():

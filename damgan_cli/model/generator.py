@@ -2,7 +2,8 @@
 
 The paper gives the layout. Our choices, where it is silent or we differ: all widths and dilations, the
 activation, residual blocks without normalisation; the coarse stage's middle is followed by a plain
-convolution; the DAM stage gets the *composited* coarse result; fakeness maps begin at 0.05, by their bias.
+convolution, and it may see the photo at several scales; the DAM stage gets the *composited* coarse result;
+fakeness maps begin at 0.05, by their bias.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from damgan_cli.model.config import GeneratorConfig
 from damgan_cli.model.dam import DAMBlock, fuse
 
 LEAK = 0.2
-SIZE_MULTIPLE = 8
-"""Height and width are padded to a multiple of this: the DAM stage halves the resolution three times."""
 
 
 class GeneratorOutput(NamedTuple):
@@ -140,8 +139,8 @@ class DAMStage(nn.Module):
 class Generator(nn.Module):
     """The generator G of the paper: coarse stage, then DAM stage over the pasted coarse result (Fig. 2).
 
-    Fully convolutional: any height and width, padded inside to a multiple of 8. Works in float32 and,
-    under autocast or cast as a whole, in bfloat16 and float16.
+    Fully convolutional: any height and width, padded inside to `size_multiple`. Works in float32 and, under
+    autocast or cast as a whole, in bfloat16 and float16.
     """
 
     def __init__(self, config: GeneratorConfig | None = None) -> None:
@@ -167,6 +166,37 @@ class Generator(nn.Module):
                 # first multiply its feature by 1.5, which measurably slows learning (docs/experiments.md).
                 nn.init.constant_(module.fakeness.bias, -3.0)  # type: ignore[arg-type]
 
+    @property
+    def size_multiple(self) -> int:
+        """What sides are padded to: the coarse stage halves its smallest scale twice, the DAM stage
+        halves the photo three times.
+        """
+        return max(8, 4 * max(self.config.coarse_scales))
+
+    def coarse_result(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W).
+
+        Our choice: the mean of what the coarse stage makes of the photo at each of ``coarse_scales``, as
+        none suits both shallow and deep holes (docs/experiments.md, section 8). A smaller photo is the mean of
+        known pixels, and hole where there is none. Sides are multiples of ``size_multiple``.
+        """
+        if self.config.coarse_scales == (1,):
+            whole: Tensor = self.coarse_stage(image, mask).to(image.dtype)
+            return whole
+        known = 1 - mask
+        total = torch.zeros((), dtype=image.dtype, device=image.device)
+        scale = max(self.config.coarse_scales)
+        while scale:
+            if scale in self.config.coarse_scales:
+                share = F.avg_pool2d(known, scale)  # (B, 1, H / scale, W / scale)
+                small = F.avg_pool2d(image * known, scale) / share.clamp_min(scale**-2)
+                hole = (share == 0).to(image.dtype)
+                total = total + composite(small, hole, self.coarse_stage(small, hole).to(image.dtype))
+            if scale > 1:
+                total = F.interpolate(total, scale_factor=2.0, mode="bilinear")
+            scale //= 2
+        return total / len(self.config.coarse_scales)
+
     def forward(self, image: Tensor, mask: Tensor) -> GeneratorOutput:
         """Fill the hole.
 
@@ -183,10 +213,10 @@ class Generator(nn.Module):
         x = torch.where(
             mask > 0, torch.zeros_like(image), image
         )  # whatever is there, NaN included, is unseen
-        pad = (0, -W % SIZE_MULTIPLE, 0, -H % SIZE_MULTIPLE)
+        pad = (0, -W % self.size_multiple, 0, -H % self.size_multiple)
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
-        coarse = self.coarse_stage(x, mask).to(x.dtype)  # (B, 3, H', W')
+        coarse = self.coarse_result(x, mask)  # (B, 3, H', W')
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
         result, fakeness = self.dam_stage(
             composite(x, mask, coarse), mask

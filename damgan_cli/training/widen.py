@@ -10,11 +10,12 @@ from damgan_cli.model import Generator, GeneratorConfig
 
 
 def widened(narrow: Generator, config: GeneratorConfig) -> Generator:
-    """Return a generator of ``config`` that computes what ``narrow`` computes.
+    """Return a generator of ``config`` that computes what ``narrow`` computes (at the same scales).
 
     New channels start with random weights and nothing of the old network reads them yet: the weights from
     them to old channels are zero, and learn (in the manner of Net2Net, Chen et al. 2016). Raises
-    TrainingError unless ``config`` has the same dilations and no smaller widths.
+    TrainingError unless ``config`` has the same dilations and no smaller widths. Other ``coarse_scales`` are
+    taken as they are: they have no parameters.
     """
     old = narrow.config
     wide_enough = all(

@@ -1,6 +1,6 @@
 """Weights as one ONNX graph: uint8 photo and mask in, filled uint8 photo out, for use outside Python.
 
-The graph is the generator with everything around it: scaling, blanking, padding to a multiple of 8, rounding
+The graph is the generator with everything around it: scaling, blanking, padding, rounding
 and compositing. What `damgan inpaint` does besides (colours matched at the seam, for large photos and deep
 holes windows at the scale of the training, see inpainting/plan.py) is not in it: feed it photos, or parts
 of photos, of about the size of the training, with holes of up to half their side.
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from damgan_cli import __version__
 from damgan_cli.errors import WeightsError
 from damgan_cli.model import composite
-from damgan_cli.model.generator import SIZE_MULTIPLE
 from damgan_cli.runtime.atomic import replacing
 
 if TYPE_CHECKING:
@@ -55,13 +54,13 @@ class Inpainting(nn.Module):
         hole = (mask > 127)[..., None]  # (N, H, W, 1)
         blanked = torch.where(hole, 0.0, image.float() / 127.5 - 1)  # (N, H, W, 3)
         x = torch.cat([blanked, hole.float()], dim=-1).permute(0, 3, 1, 2)  # (N, 4, H, W)
+        multiple = self.generator.size_multiple
         rows, columns = (
-            torch.arange((side + SIZE_MULTIPLE - 1) // SIZE_MULTIPLE * SIZE_MULTIPLE).clamp(max=side - 1)
-            for side in (H, W)
+            torch.arange((side + multiple - 1) // multiple * multiple).clamp(max=side - 1) for side in (H, W)
         )
         x = x[:, :, rows][:, :, :, columns]  # (N, 4, H', W'), the last row and column repeated
         x, m = x[:, :3], x[:, 3:]
-        coarse = self.generator.coarse_stage(x, m)
+        coarse = self.generator.coarse_result(x, m)
         result, _ = self.generator.dam_stage(composite(x, m, coarse), m)  # (N, 3, H', W')
         fill = ((result[:, :, :H, :W] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
         return torch.where(hole, fill.permute(0, 2, 3, 1), image)

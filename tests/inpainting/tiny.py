@@ -17,7 +17,11 @@ def save_tiny_weights(folder: Path, seed: int = 0) -> Path:
 
     torch.manual_seed(seed)
     config = GeneratorConfig(
-        coarse_channels=(4, 4, 8), coarse_dilations=(2,), dam_channels=(4, 4, 8, 8), dam_dilations=(2,)
+        coarse_channels=(4, 4, 8),
+        coarse_dilations=(2,),
+        coarse_scales=(1, 2),
+        dam_channels=(4, 4, 8, 8),
+        dam_dilations=(2,),
     )
     save_weights(folder, Generator(config), {}, "tiny")
     return folder

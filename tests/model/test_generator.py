@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -68,6 +70,52 @@ def test_hole_depends_on_distant_known_pixels():
     assert image.grad[0, :, 0, 0].abs().sum() > 0
 
 
+def test_coarse_stage_reaches_further_at_a_smaller_scale():
+    """The same parameters: 100 px from a pixel, the photo matters at half and quarter size alone."""
+    torch.manual_seed(0)
+    config = GeneratorConfig(dam_channels=(4, 4, 4, 4), dam_dilations=(1,))
+    reached = {}
+    for scales in ((1,), (1, 2), (4,)):
+        generator = Generator(replace(config, coarse_scales=scales))
+        image, mask = torch.rand(1, 3, 128, 128).requires_grad_(), torch.ones(1, 1, 128, 128)
+        mask[..., 100:] = 0
+        generator(image, mask).coarse[0, :, 64, 0].sum().backward()
+        reached[scales] = bool(image.grad[0, :, 64, 100:].abs().sum() > 0)
+    assert reached == {(1,): False, (1, 2): True, (4,): True}
+
+
+def test_coarse_result_is_the_mean_over_scales():
+    """And what is under the hole has no share in a smaller photo: its known pixels are averaged alone."""
+    generator = Generator(replace(SMALL, coarse_scales=(1, 2))).eval()
+    generator.coarse_stage.forward = lambda image, mask: image - mask  # fills the hole with -1
+    image, mask = torch.full((1, 3, 16, 16), 0.5), torch.zeros(1, 1, 16, 16)
+    mask[..., 3:13] = 1
+    coarse = generator.coarse_result(image * (1 - mask), mask)
+    known, edge, inside = coarse[0, 0, 8, 0], coarse[0, 0, 8, 3], coarse[0, 0, 8, 8]
+    assert known == pytest.approx(0.5)
+    assert inside == pytest.approx(-1.0)
+    # the column beside the border lies in a half-size pixel that is half known, so 0.5: three quarters of it
+    # and a quarter of its neighbour's -1; at full size it is hole
+    assert edge == pytest.approx((-1 + (0.75 * 0.5 + 0.25 * -1)) / 2)
+
+
+@pytest.mark.parametrize("scales", [(1, 2), (2, 4, 8)])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (7, 128)])
+def test_any_size_and_anything_unseen_at_several_scales(scales, size):
+    generator = Generator(replace(SMALL, coarse_scales=scales)).eval()
+    image, mask = photo_and_mask(*size)
+    hidden = torch.where(mask > 0, torch.full_like(image, float("nan")), image)
+    with torch.no_grad():
+        output = generator(hidden, mask)
+        cast = Generator(generator.config).to(torch.bfloat16)
+        cast.load_state_dict(generator.state_dict())
+        assert cast.eval()(image.bfloat16(), mask.bfloat16()).result.shape == (1, 3, *size)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert generator(image, mask).coarse.shape == (1, 3, *size)
+    assert output.coarse.shape == output.result.shape == (1, 3, *size)
+    assert output.result.isfinite().all()
+
+
 def test_half_precisions_follow_float32(generator):
     image, mask = photo_and_mask()
     with torch.no_grad():
@@ -130,11 +178,16 @@ def test_composite_takes_known_pixels_from_the_photo():
 def test_config_survives_json_and_refuses_nonsense():
     config = GeneratorConfig()
     assert GeneratorConfig.from_dict(config.to_dict()) == config
+    older = {name: value for name, value in config.to_dict().items() if name != "coarse_scales"}
+    assert GeneratorConfig.from_dict(older) == config
     for bad in (
         {**config.to_dict(), "extra": [1]},
         {**config.to_dict(), "dam_channels": [1, 2, 3]},
         {**config.to_dict(), "dam_channels": [1, 2, 3, -4]},
         {**config.to_dict(), "coarse_dilations": "12"},
+        {**config.to_dict(), "coarse_scales": []},
+        {**config.to_dict(), "coarse_scales": [2, 2]},
+        {**config.to_dict(), "coarse_scales": [3]},
     ):
         with pytest.raises(ValueError, match=r"config|dam_channels"):
             GeneratorConfig.from_dict(bad)

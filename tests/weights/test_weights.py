@@ -255,6 +255,8 @@ def test_schema_refuses_each_kind_of_nonsense(folder):
     bad += [{k: v for k, v in good.items() if k != key} for key in SCHEMA["required"]]
     widths = ([4, 4], [4, 4, 4, 4], [4, 4, 0], [4, 4, 1.5], [4, 4, "4"], [4, 4, True], "4", [4, 4, 70000])
     bad += [{**good, "generator": {**good["generator"], "coarse_channels": value}} for value in widths]
+    scales = ([], [1, 1], [3], [16], [1.0], 1)
+    bad += [{**good, "generator": {**good["generator"], "coarse_scales": value}} for value in scales]
     bad += [{**good, "generator": {**good["generator"], "more": 1}}]
     assert [case for case in bad if mismatch(case) is None] == []
 
