@@ -267,6 +267,7 @@ GPU = replace(
     warmup_images=12_000,
     ema_half_life=8_000.0,
     tick_images=100_000,
+    generator=replace(BEST.generator, coarse_scales=(1, 2)),
 )
 """What `photos` was trained with on an H100: 175,872 images of 256 px in eight minutes, 365 a second.
 
@@ -274,6 +275,7 @@ Batches of 48, as smaller ones do not keep that GPU busy: it waits for Python. W
 for deep holes in sharp photos: whole scenes and native pixels, holes of up to some 80 px depth, a projected
 discriminator from the first image (Sauer et al. 2021) at full weight. The losses have spikes (a gradient norm
 of several hundred in the mean of the first two minutes), which clipping survives; a lower rate was not tried.
+The coarse stage had one scale then, two are newer (docs/experiments.md, section 8).
 """
 
 PRESETS: dict[str, TrainingConfig] = {"paper": PAPER, "best": BEST, "gpu": GPU}
