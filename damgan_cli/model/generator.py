@@ -176,7 +176,7 @@ class Generator(nn.Module):
     def coarse_result(self, image: Tensor, mask: Tensor) -> Tensor:
         """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W).
 
-        Our choice: the mean of what the coarse stage makes of the photo at each of ``coarse_scales``, as
+        Our choice: the mean of the coarse stage's results for the photo at each of ``coarse_scales``, as
         none suits both shallow and deep holes (docs/experiments.md, section 8). A smaller photo is the mean of
         known pixels, and hole where there is none. Sides are multiples of ``size_multiple``.
         """
