@@ -176,9 +176,9 @@ class Generator(nn.Module):
     def coarse_result(self, image: Tensor, mask: Tensor) -> Tensor:
         """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W).
 
-        Our choice: the mean of the coarse stage's results for the photo at each of ``coarse_scales``, as
-        none suits both shallow and deep holes (docs/experiments.md, section 8). A smaller photo is the mean of
-        known pixels, and hole where there is none. Sides are multiples of ``size_multiple``.
+        Our choice: the mean of the coarse stage's results at each of ``coarse_scales``, as none suits both
+        shallow and deep holes (docs/experiments.md, section 8). A smaller photo is the mean of known pixels,
+        and hole where there is none. Sides are multiples of ``size_multiple``.
         """
         if self.config.coarse_scales == (1,):
             whole: Tensor = self.coarse_stage(image, mask).to(image.dtype)
