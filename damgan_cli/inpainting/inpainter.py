@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import threading
 import warnings
@@ -18,7 +17,7 @@ from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.inpainting.exemplar import Copying, copying_of
-from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, plan, reach_of
+from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, Reach, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -101,9 +100,9 @@ class Inpainter:
         self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
-    def reach(self) -> float:
+    def reach(self) -> Reach:
         """How deep (px) a hole may be before it is reduced."""
-        return math.inf if self.fit == "native" else reach_of(self._trained)
+        return NO_LIMIT if self.fit == "native" else reach_of(self._trained)
 
     @property
     def copying(self) -> Copying | None:

@@ -2,15 +2,17 @@
 
 The model learned holes up to some depth, its *reach*, from the next known pixel, so each part of a hole gets
 a *window* (windows.py): its surroundings, reduced by a whole number where the hole is deeper than that (thin
-strokes stay at full resolution). What is deeper than half of it gets a second window, reduced further, where
-structure is easier and detail is lost; the model's fakeness map decides which of both is kept. A part that is
-too long for one window gets several, which fade into each other. A photo of at most `NATIVE` px a side is its
-own window, untouched. docs/fit.md compares this with its alternatives.
+strokes stay at full resolution). A model of small images does not see structure: what is deeper than half
+its reach gets a second window, reduced further, where structure is easier and detail is lost; the model's
+fakeness map decides which of both is kept. A part that is too long for one window gets several, which fade
+into each other. A photo of at most `NATIVE` px a side is its own window,
+untouched. docs/fit.md compares this with its alternatives.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,11 +28,6 @@ FITS = ("auto", "smooth", "native")
 """What ``--fit`` offers: reduce and copy detail, reduce only, or neither."""
 NATIVE = 128
 """Photos up to this side (px) go through the model as they are: no embedded one was trained at less."""
-REACH = 40
-"""How far (px) a hole pixel may be from the nearest known one before it is reduced, for a model trained at
-128 px, and in proportion for others; see docs/fit.md."""
-SECOND = 0.5
-"""How deep, as a share of that, what is deeper is in a second window, which has to win over the first."""
 CONTEXT = 48
 """Known surroundings (px, on the window) on each side of a hole's bounding box, at least."""
 STEP = 64
@@ -45,16 +42,36 @@ _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
 
 
-def reach_of(trained: int) -> float:
-    """How deep (px) holes may be for a model that was trained on images of ``trained`` px a side."""
-    return REACH * max(trained, 16) / 128  # no training takes less than 16
+class Reach(NamedTuple):
+    """How far (px, on the window) a hole pixel may be from the nearest known one; deeper ones are reduced."""
+
+    first: float
+    second: float
+    """In a second window, which has to win over the first: none where it would be the same."""
 
 
-def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: float = REACH) -> Iterator[Window]:
+REACH = Reach(40, 20)
+"""Of a model trained on images of 128 px."""
+NO_LIMIT = Reach(math.inf, math.inf)
+"""Nothing is reduced."""
+
+
+def reach_of(trained: int) -> Reach:
+    """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side.
+
+    The latter see structure well enough for one window (docs/fit.md, step 4).
+    """
+    share, second = (
+        float(np.interp(trained, (128, 256), ends)) for ends in ((REACH.first / 128, 92 / 256), (0.5, 1))
+    )
+    first = share * max(trained, 16)  # no training takes less than 16
+    return Reach(first, first * second)
+
+
+def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: Reach = REACH) -> Iterator[Window]:
     """Windows that together fill ``hole`` (H, W) of ``rgb`` (H, W, 3); none for an empty hole.
 
-    What is deeper than ``reach`` px is reduced; with infinity all of them are at full resolution. One at a
-    time, as there may be thousands.
+    One at a time, as there may be thousands.
     """
     height, width = hole.shape
     if not hole.any():
@@ -99,7 +116,7 @@ def _windows(
     hole: NDArray[np.bool_],
     region: tuple[slice, slice],
     mine: NDArray[np.bool_],
-    reach: float,
+    reach: Reach,
 ) -> Iterator[Window]:
     height, width = hole.shape
     y0, x0 = region[0].start, region[1].start
@@ -177,7 +194,7 @@ def _joined(boxes: NDArray[np.intp], shape: tuple[int, ...]) -> list[list[int]]:
 
 
 def _cores(
-    own: NDArray[np.bool_], depth: NDArray[Any], reach: float
+    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], tuple[int, int]]]:
     """What of a part is not thin, piece by piece: its place, its pixels, and how much to reduce it, twice.
 
@@ -195,9 +212,10 @@ def _cores(
             yield place, core, scales
 
 
-def _scales(deepest: float, reach: float) -> tuple[int, int]:
+def _scales(deepest: float, reach: Reach) -> tuple[int, int]:
     """How many times a first and a second window are smaller, for a hole of that depth (px)."""
-    return max(1, int(np.ceil(deepest / reach))), max(1, int(np.ceil(deepest / (reach * SECOND))))
+    first, second = (max(1, int(np.ceil(deepest / depth))) for depth in reach)
+    return first, second
 
 
 def _cells(

@@ -252,30 +252,31 @@ GPU = replace(
     size=256,
     crop_scale="photo",
     zoom_share=0.0,
-    masks={"irregular": 0.45, "medium": 0.2, "large": 0.15, "box": 0.1, "center": 0.1},
+    masks={"irregular": 0.35, "medium": 0.2, "large": 0.25, "box": 0.15, "center": 0.05},
     deep_weight=0.2,
-    lambda_adv=1.0,
+    lambda_adv=0.85,
     lambda_ssim=0.5,
     discriminator="projected",
     patch_channels=(64, 128, 256),
     feature_matching=0.0,
     adversarial_start=0.0,
-    batch_size=48,
-    learning_rate=4e-4,
-    discriminator_learning_rate=5e-4,
+    batch_size=32,
+    learning_rate=2e-4,
+    discriminator_learning_rate=4e-4,
     betas=(0.0, 0.99),
-    warmup_images=12_000,
-    ema_half_life=8_000.0,
+    warmup_images=4_000,
+    decay_start=0.35,
+    ema_half_life=40_000.0,
     tick_images=100_000,
-    generator=replace(BEST.generator, coarse_scales=(1, 2)),
+    generator=replace(BEST.generator, dam_dilations=(2, 4, 16, 8), coarse_scales=(2, 4, 8)),
 )
-"""What `photos` was trained with on an H100: 175,872 images of 256 px in eight minutes, 365 a second.
+"""What `photos` was trained with on an H200: 386,656 images of 256 px in 750 s, 518 a second, with CUDA
+graphs (docs/performance.md).
 
-Batches of 48, as smaller ones do not keep that GPU busy: it waits for Python. What differs from `BEST` is
-for deep holes in sharp photos: whole scenes and native pixels, holes of up to some 80 px depth, a projected
-discriminator from the first image (Sauer et al. 2021) at full weight. The losses have spikes (a gradient norm
-of several hundred in the mean of the first two minutes), which clipping survives; a lower rate was not tried.
-The coarse stage had one scale then, two are newer (docs/experiments.md, section 8).
+What differs from `BEST` is for deep holes in sharp photos: whole scenes and native pixels, holes of up to
+some 80 px depth, a coarse stage and dilations that see across them, a projected discriminator from the first
+image (Sauer et al. 2021) at nearly full weight. The gradient norm stayed below 13 but for one step; at twice
+this rate it had spikes of several hundred.
 """
 
 PRESETS: dict[str, TrainingConfig] = {"paper": PAPER, "best": BEST, "gpu": GPU}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from damgan_cli.inpainting.exemplar import copying_of
-from damgan_cli.inpainting.plan import LARGEST, NATIVE, OVERLAP, REACH, plan, reach_of
+from damgan_cli.inpainting.plan import LARGEST, NATIVE, NO_LIMIT, OVERLAP, REACH, Reach, plan, reach_of
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -68,14 +67,21 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     assert reduced_further.second
     in_large, _ = plan(photo(1400, 1400), np.pad(HOLES["one big square"], ((0, 900), (700, 0))))
     assert in_large.scale == 4
-    assert in_large.hole.any(1).sum() == 300 / 4 <= 2 * REACH
+    assert in_large.hole.any(1).sum() == 300 / 4 <= 2 * REACH.first
     small, big, _ = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
-    learned_deeper = list(plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256)))
-    assert [window.scale for window in learned_deeper] == [2, 4]
-    (whole,) = plan(photo(500, 700), HOLES["one big square"], reach=math.inf)
+    (learned_deeper,) = plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256))
+    assert learned_deeper.scale == 2
+    (whole,) = plan(photo(500, 700), HOLES["one big square"], reach=NO_LIMIT)
     assert whole.hole.shape == whole.part.shape
+
+
+def test_models_of_small_images_reach_less_and_look_twice():
+    assert reach_of(128) == REACH
+    assert reach_of(64) == Reach(20, 10)
+    assert reach_of(256) == Reach(92, 92)
+    assert reach_of(512) == Reach(184, 184)
 
 
 def test_a_reduced_window_averages_known_pixels_only():
@@ -98,7 +104,7 @@ def test_of_two_fills_each_region_keeps_the_one_that_expects_to_be_less_off(monk
     monkeypatch.setattr("damgan_cli.inpainting.windows.match_seam", lambda fill, *_: fill)
     rgb = np.full((500, 700, 3), 51, np.uint8)
     result, fakeness = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    first, second = plan(rgb, HOLES["one big square"], reach=reach_of(256))  # columns 200 to 500
+    first, second = plan(rgb, HOLES["one big square"], reach=Reach(80, 40))  # columns 200 to 500
     assert (first.second, second.second) == (False, True)
     paste(first, fill_of(first, 0.3), result, fakeness)  # colour and fakeness
     levels = (0.3 + 1) * 127.5, (0.1 + 1) * 127.5
