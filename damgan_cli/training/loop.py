@@ -361,6 +361,6 @@ def _train_one_tick(trainer: Trainer, interrupted: Interrupted) -> dict[str, flo
         "images": trainer.images,
         "seconds": trainer.seconds,
         "images_per_second": (trainer.images - first) / seconds,
-        "learning_rate": trainer.optimizer_G.param_groups[0]["lr"],
+        "learning_rate": float(trainer.optimizer_G.param_groups[0]["lr"]),
         **dict(zip(sums, means, strict=True)),
     }
