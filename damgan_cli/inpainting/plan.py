@@ -5,8 +5,8 @@ a *window* (windows.py): its surroundings, reduced by a whole number where the h
 strokes stay at full resolution). A model of small images does not see structure: what is deeper than half
 its reach gets a second window, reduced further, where structure is easier and detail is lost; the model's
 fakeness map decides which of both is kept. A part that is too long for one window gets several, which fade
-into each other. A photo of at most `NATIVE` px a side is its own window,
-untouched. docs/fit.md compares this with its alternatives.
+into each other. A photo of at most `NATIVE` px a side is its own window, untouched. docs/fit.md compares this
+with its alternatives.
 """
 
 from __future__ import annotations
