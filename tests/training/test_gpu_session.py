@@ -84,9 +84,14 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(packs, tmp
     home = load_weights(work / "out" / "weights").generator.state_dict()
     assert any(not torch.equal(value, home[name]) for name, value in start_of_it.state_dict().items())
 
+    judge = torch.load(work / "out" / "D.pt", weights_only=True)
     again = start(
-        "gpu_train.py", tmp_path / "work", "--init", work / "out" / "weights", "--discriminator",
-        work / "out" / "D.pt", "--minutes", 0.01, *training,
+        "gpu_train.py", work, "--init", work / "out" / "weights", "--discriminator",
+        work / "out" / "D.pt", "--minutes", 0.001, *training,
     )  # fmt: skip
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
+    later = torch.load(work / "out" / "D.pt", weights_only=True)
+    names = [name for name in judge if name.endswith("original")]
+    assert len(names) == 5
+    assert all(torch.allclose(judge[name], later[name], atol=2e-3) for name in names)  # a step or two later
