@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from damgan_cli.model.config import GeneratorConfig
 from damgan_cli.model.dam import DAMBlock, fuse
+from damgan_cli.model.winograd import Conv3x3
 
 LEAK = 0.2
 
@@ -41,8 +42,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv1 = Conv3x3(channels, channels, dilation)
+        self.conv2 = Conv3x3(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
