@@ -40,6 +40,9 @@ OVERLAP = 64
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
+_COMPACT = 2.5
+"""A part of a hole is an object's outline, not strokes, if it is no larger than so many of the largest circle
+within: 2.4 at most in 16 of 17 such masks, 2.8 and more in 26 of 30 parts of irregular ones (docs/fit.md)."""
 
 
 class Reach(NamedTuple):
@@ -48,11 +51,19 @@ class Reach(NamedTuple):
     first: float
     second: float
     """In a second window, which has to win over the first: none where it would be the same."""
+    compact: float
+    """In the first window if the hole is compact, as of an object: behind it is its surroundings' structure,
+    which is to go on, where a model that sees the detail invents another object."""
+
+    def scales(self, deepest: float, compact: bool) -> tuple[int, int]:
+        """How many times a first and a second window are smaller, for a hole of that depth (px)."""
+        first = self.compact if compact else self.first
+        return _times(deepest, first), _times(deepest, min(self.second, first))
 
 
-REACH = Reach(40, 20)
+REACH = Reach(40, 20, 40)
 """Of a model trained on images of 128 px."""
-NO_LIMIT = Reach(math.inf, math.inf)
+NO_LIMIT = Reach(math.inf, math.inf, math.inf)
 """Nothing is reduced."""
 
 
@@ -61,11 +72,12 @@ def reach_of(trained: int) -> Reach:
 
     The latter see structure well enough for one window (docs/fit.md, step 4).
     """
-    share, second = (
-        float(np.interp(trained, (128, 256), ends)) for ends in ((REACH.first / 128, 92 / 256), (0.5, 1))
+    share, second, compact = (
+        float(np.interp(trained, (128, 256), ends))
+        for ends in ((REACH.first / 128, 92 / 256), (0.5, 1), (1, 0.5))
     )
     first = share * max(trained, 16)  # no training takes less than 16
-    return Reach(first, first * second)
+    return Reach(first, first * second, first * compact)
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: Reach = REACH) -> Iterator[Window]:
@@ -126,11 +138,14 @@ def _windows(
     count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mine.astype(np.uint8), kernel))
     boxes = np.stack([stats[:, 1], stats[:, 0], stats[:, 1] + stats[:, 3], stats[:, 0] + stats[:, 2]], 1)
     scales = np.ones((2, count), int)  # of first and of second windows
+    compact = np.zeros(count, bool)
     for label, (top, left, bottom, right) in enumerate(boxes.tolist()):
         if label:
             around = (slice(top, bottom), slice(left, right))
             own = (parts[around] == label) & mine[around]
-            scales[:, label] = _scales(float(depth[around][own].max()), reach)
+            deepest = float(depth[around][own].max())
+            compact[label] = np.count_nonzero(own) <= _COMPACT * math.pi * deepest**2
+            scales[:, label] = reach.scales(deepest, bool(compact[label]))
             rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
             boxes[label] = top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1
     shallow, deep = (np.flatnonzero(choice) + 1 for choice in (scales[0, 1:] == 1, scales[1, 1:] > 1))
@@ -148,7 +163,7 @@ def _windows(
         top, left, bottom, right = boxes[label].tolist()
         around, corner = (slice(top, bottom), slice(left, right)), (y0 + top, x0 + left)
         own = (parts[around] == label) & mine[around]
-        cores = list(_cores(own, depth[around], reach))
+        cores = list(_cores(own, depth[around], reach, bool(compact[label])))
         if scales[0, label] > 1:
             for place, core, (first, _) in cores:
                 own[place] &= ~core | (first == 1)
@@ -194,7 +209,7 @@ def _joined(boxes: NDArray[np.intp], shape: tuple[int, ...]) -> list[list[int]]:
 
 
 def _cores(
-    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach
+    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach, compact: bool
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], tuple[int, int]]]:
     """What of a part is not thin, piece by piece: its place, its pixels, and how much to reduce it, twice.
 
@@ -207,15 +222,13 @@ def _cores(
         x, y, w, h = (int(value) for value in stats[label, :4])
         place = (slice(y, y + h), slice(x, x + w))
         core = labels[place] == label
-        scales = _scales(float(depth[place][core].max()), reach)
+        scales = reach.scales(float(depth[place][core].max()), compact)
         if scales[1] > 1:
             yield place, core, scales
 
 
-def _scales(deepest: float, reach: Reach) -> tuple[int, int]:
-    """How many times a first and a second window are smaller, for a hole of that depth (px)."""
-    first, second = (max(1, int(np.ceil(deepest / depth))) for depth in reach)
-    return first, second
+def _times(deepest: float, depth: float) -> int:
+    return max(1, int(np.ceil(deepest / depth)))
 
 
 def _cells(

@@ -71,17 +71,27 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
     small, big, _ = plan(photo(600, 600), HOLES["two parts"])
     assert small.hole.shape == small.part.shape == (NATIVE, NATIVE)
     assert big.hole.shape != big.part.shape
-    (learned_deeper,) = plan(photo(500, 700), HOLES["one big square"], reach=reach_of(256))
-    assert learned_deeper.scale == 2
     (whole,) = plan(photo(500, 700), HOLES["one big square"], reach=NO_LIMIT)
     assert whole.hole.shape == whole.part.shape
 
 
 def test_models_of_small_images_reach_less_and_look_twice():
     assert reach_of(128) == REACH
-    assert reach_of(64) == Reach(20, 10)
-    assert reach_of(256) == Reach(92, 92)
-    assert reach_of(512) == Reach(184, 184)
+    assert reach_of(64) == Reach(20, 10, 20)
+    assert reach_of(256) == Reach(92, 92, 46)
+    assert reach_of(512) == Reach(184, 184, 92)
+
+
+def test_an_object_s_outline_is_reduced_further_than_strokes_as_deep():
+    strokes = hole_with(
+        (700, 900), (250, 450, 50, 850), (50, 650, 350, 550)
+    )  # 100 px and, where they cross, 141
+    (cross,) = plan(photo(700, 900), strokes, reach=Reach(50, 50, 25))
+    (square,) = plan(photo(700, 900), hole_with((700, 900), (250, 450, 350, 550)), reach=Reach(50, 50, 25))
+    assert (cross.scale, square.scale) == (3, 4)
+    # weights of small images look twice at both, and reduce neither further
+    for hole in (strokes, HOLES["one big square"]):
+        assert [window.second for window in plan(photo(*hole.shape), hole)] == [False, True]
 
 
 def test_a_reduced_window_averages_known_pixels_only():
@@ -104,7 +114,7 @@ def test_of_two_fills_each_region_keeps_the_one_that_expects_to_be_less_off(monk
     monkeypatch.setattr("damgan_cli.inpainting.windows.match_seam", lambda fill, *_: fill)
     rgb = np.full((500, 700, 3), 51, np.uint8)
     result, fakeness = rgb.copy(), np.zeros(rgb.shape[:2], np.float32)
-    first, second = plan(rgb, HOLES["one big square"], reach=Reach(80, 40))  # columns 200 to 500
+    first, second = plan(rgb, HOLES["one big square"], reach=Reach(80, 40, 80))  # columns 200 to 500
     assert (first.second, second.second) == (False, True)
     paste(first, fill_of(first, 0.3), result, fakeness)  # colour and fakeness
     levels = (0.3 + 1) * 127.5, (0.1 + 1) * 127.5
