@@ -55,8 +55,10 @@ class Reach(NamedTuple):
     """In the first window if the hole is compact, as of an object: behind it is its surroundings' structure,
     which is to go on, where a model that sees the detail invents another object."""
 
-    def scales(self, deepest: float, compact: bool) -> tuple[int, int]:
-        """How many times a first and a second window are smaller, for a hole of that depth (px)."""
+    def scales(self, hole: NDArray[np.bool_], depth: NDArray[Any]) -> tuple[int, int]:
+        """How many times smaller a first and a second window are, for a hole (h, w) and its depth (px)."""
+        deepest = float(depth[hole].max())
+        compact = np.count_nonzero(hole) <= _COMPACT * math.pi * deepest**2
         first = self.compact if compact else self.first
         return _times(deepest, first), _times(deepest, min(self.second, first))
 
@@ -138,14 +140,13 @@ def _windows(
     count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mine.astype(np.uint8), kernel))
     boxes = np.stack([stats[:, 1], stats[:, 0], stats[:, 1] + stats[:, 3], stats[:, 0] + stats[:, 2]], 1)
     scales = np.ones((2, count), int)  # of first and of second windows
-    compact = np.zeros(count, bool)
     for label, (top, left, bottom, right) in enumerate(boxes.tolist()):
         if label:
             around = (slice(top, bottom), slice(left, right))
             own = (parts[around] == label) & mine[around]
-            deepest = float(depth[around][own].max())
-            compact[label] = np.count_nonzero(own) <= _COMPACT * math.pi * deepest**2
-            scales[:, label] = reach.scales(deepest, bool(compact[label]))
+            if depth[around][own].max() > min(reach):
+                found = [further for _, _, further in _cores(own, depth[around], reach)]
+                scales[:, label] = np.max(found, axis=0, initial=1)
             rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
             boxes[label] = top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1
     shallow, deep = (np.flatnonzero(choice) + 1 for choice in (scales[0, 1:] == 1, scales[1, 1:] > 1))
@@ -163,7 +164,7 @@ def _windows(
         top, left, bottom, right = boxes[label].tolist()
         around, corner = (slice(top, bottom), slice(left, right)), (y0 + top, x0 + left)
         own = (parts[around] == label) & mine[around]
-        cores = list(_cores(own, depth[around], reach, bool(compact[label])))
+        cores = list(_cores(own, depth[around], reach))
         if scales[0, label] > 1:
             for place, core, (first, _) in cores:
                 own[place] &= ~core | (first == 1)
@@ -209,7 +210,7 @@ def _joined(boxes: NDArray[np.intp], shape: tuple[int, ...]) -> list[list[int]]:
 
 
 def _cores(
-    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach, compact: bool
+    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach
 ) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], tuple[int, int]]]:
     """What of a part is not thin, piece by piece: its place, its pixels, and how much to reduce it, twice.
 
@@ -222,7 +223,7 @@ def _cores(
         x, y, w, h = (int(value) for value in stats[label, :4])
         place = (slice(y, y + h), slice(x, x + w))
         core = labels[place] == label
-        scales = reach.scales(float(depth[place][core].max()), compact)
+        scales = reach.scales(core, depth[place])
         if scales[1] > 1:
             yield place, core, scales
 
