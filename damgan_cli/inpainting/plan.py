@@ -74,12 +74,11 @@ def reach_of(trained: int) -> Reach:
 
     The latter see structure well enough for one window (docs/fit.md, step 4).
     """
-    share, second, compact = (
-        float(np.interp(trained, (128, 256), ends))
-        for ends in ((REACH.first / 128, 92 / 256), (0.5, 1), (1, 0.5))
+    share, second = (
+        float(np.interp(trained, (128, 256), ends)) for ends in ((REACH.first / 128, 92 / 256), (0.5, 1))
     )
     first = share * max(trained, 16)  # no training takes less than 16
-    return Reach(first, first * second, first * compact)
+    return Reach(first, first * second, min(first, REACH.compact))
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: Reach = REACH) -> Iterator[Window]:
