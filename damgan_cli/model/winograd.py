@@ -65,12 +65,13 @@ class Conv3x3(nn.Conv2d):
         return self._by_winograd(x) if self._pays(x) else super().forward(x)
 
     def _pays(self, x: Tensor) -> bool:
+        if torch.compiler.is_compiling():  # or exporting; the compiler cannot look into what is asked next
+            return False
         usable = (
             x.device.type == "cpu"
             and x.dtype == torch.float32
             and torch.is_inference_mode_enabled()
             and not torch.is_autocast_enabled("cpu")
-            and not torch.compiler.is_compiling()  # nor exported
         )
         if not usable or min(self.in_channels, self.out_channels) < _WIDE:
             return False

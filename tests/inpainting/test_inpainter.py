@@ -325,7 +325,7 @@ def test_weights_say_whether_auto_copies_detail(tiny_weights, tmp_path):
 def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
     tiny_weights, tmp_path, monkeypatch, size, scale, copying
 ):
-    """A square of 220 px is 110 px deep: less than three times 40, or twice 80."""
+    """Strokes of 160 px are 113 px deep where they cross: less than three times 40, or twice 92."""
     info = {"training": {"size": size}} if size else {}
     save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
     used = []
@@ -336,7 +336,7 @@ def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
             yield window
 
     monkeypatch.setattr("damgan_cli.inpainting.inpainter.plan", watched)
-    given = [photo(600, 600)], [hole_with((600, 600), (180, 400, 180, 400))]
+    given = [photo(700, 700)], [hole_with((700, 700), (270, 430, 20, 680), (20, 680, 270, 430))]
     larger = Inpainter(tmp_path / "weights", device="cpu")
     assert larger.copying == pytest.approx(copying)
     larger.fill_batch(*given)
