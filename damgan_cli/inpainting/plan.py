@@ -1,12 +1,12 @@
 """From a photo of any size to windows that a small fully convolutional model fills well.
 
-The model learned holes up to some depth, its *reach*, from the next known pixel, so each part of a hole gets
-a *window* (windows.py): its surroundings, reduced by a whole number where the hole is deeper than that (thin
-strokes stay at full resolution). A model of small images does not see structure: what is deeper than half
-its reach gets a second window, reduced further, where structure is easier and detail is lost; the model's
-fakeness map decides which of both is kept. A part that is too long for one window gets several, which fade
-into each other. A photo of at most `NATIVE` px a side is its own window, untouched. docs/fit.md compares this
-with its alternatives.
+The model learned holes up to some depth, its *reach*, from the next known pixel, so each part of a hole
+gets a *window* (windows.py): its surroundings, reduced by a whole number where the hole is deeper than that
+(thin strokes stay at full resolution, and what is compact, like an object's outline, is reduced further). A
+model of small images does not see structure: what is deeper than half its reach gets a second window,
+reduced further, where structure is easier and detail is lost; the model's fakeness map decides which of
+both is kept. A part that is too long for one window gets several, which fade into each other. A photo of at
+most `NATIVE` px a side is its own window, untouched. docs/fit.md compares this with its alternatives.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    _Core = tuple[tuple[slice, slice], NDArray[np.bool_], tuple[int, int]]
 
 FITS = ("auto", "smooth", "native")
 """What ``--fit`` offers: reduce and copy detail, reduce only, or neither."""
@@ -72,7 +74,8 @@ NO_LIMIT = Reach(math.inf, math.inf, math.inf)
 def reach_of(trained: int) -> Reach:
     """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side.
 
-    The latter see structure well enough for one window (docs/fit.md, step 4).
+    The latter see structure well enough for one window (docs/fit.md, step 4). That a compact hole is reduced
+    to the same depth for all is measured for these two, and assumed for larger ones.
     """
     share, second = (
         float(np.interp(trained, (128, 256), ends)) for ends in ((REACH.first / 128, 92 / 256), (0.5, 1))
@@ -138,19 +141,21 @@ def _windows(
     kernel = np.ones((2 * _MERGE + 1, 2 * _MERGE + 1), np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mine.astype(np.uint8), kernel))
     boxes = np.stack([stats[:, 1], stats[:, 0], stats[:, 1] + stats[:, 3], stats[:, 0] + stats[:, 2]], 1)
-    scales = np.ones((2, count), int)  # of first and of second windows
+    first_scales = np.ones(count, int)
+    deep: dict[int, list[_Core]] = {}
     for label, (top, left, bottom, right) in enumerate(boxes.tolist()):
         if label:
             around = (slice(top, bottom), slice(left, right))
             own = (parts[around] == label) & mine[around]
-            if depth[around][own].max() > min(reach):
-                found = [further for _, _, further in _cores(own, depth[around], reach)]
-                scales[:, label] = np.max(found, axis=0, initial=1)
             rows, columns = np.flatnonzero(own.any(1)), np.flatnonzero(own.any(0))
             boxes[label] = top + rows[0], left + columns[0], top + rows[-1] + 1, left + columns[-1] + 1
-    shallow, deep = (np.flatnonzero(choice) + 1 for choice in (scales[0, 1:] == 1, scales[1, 1:] > 1))
-    if not len(deep):
-        del depth  # it may be large
+            if depth[around][own].max() > min(reach):
+                tight = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+                cores = list(_cores(own[tight], depth[around][tight], reach))
+                if cores:
+                    deep[label], first_scales[label] = cores, max(first for _, _, (first, _) in cores)
+    del depth  # it may be large
+    shallow = np.flatnonzero(first_scales[1:] == 1) + 1
     for group in _joined(boxes[shallow], hole.shape):
         chosen = np.zeros(count, bool)
         chosen[shallow[group]] = True
@@ -159,12 +164,11 @@ def _windows(
         around = (slice(top, bottom), slice(left, right))
         own = chosen[parts[around]] & mine[around]
         yield from _cells(rgb, hole, own, (y0 + top, x0 + left), 1)
-    for label in deep.tolist():
+    for label, cores in deep.items():
         top, left, bottom, right = boxes[label].tolist()
         around, corner = (slice(top, bottom), slice(left, right)), (y0 + top, x0 + left)
         own = (parts[around] == label) & mine[around]
-        cores = list(_cores(own, depth[around], reach))
-        if scales[0, label] > 1:
+        if first_scales[label] > 1:
             for place, core, (first, _) in cores:
                 own[place] &= ~core | (first == 1)
             yield from _cells(rgb, hole, own, corner, 1)
@@ -208,9 +212,7 @@ def _joined(boxes: NDArray[np.intp], shape: tuple[int, ...]) -> list[list[int]]:
     return [group for group in groups if group]
 
 
-def _cores(
-    own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach
-) -> Iterator[tuple[tuple[slice, slice], NDArray[np.bool_], tuple[int, int]]]:
+def _cores(own: NDArray[np.bool_], depth: NDArray[Any], reach: Reach) -> Iterator[_Core]:
     """What of a part is not thin, piece by piece: its place, its pixels, and how much to reduce it, twice.
 
     With corners and crumbs nearby, without strokes that lead there. Left out is what needs no reduction.
