@@ -271,7 +271,8 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=2_600_000_000, help="room for photos, 3 bytes a pixel")
     args = parser.parse_args()
 
-    config = PRESETS[args.preset].with_settings(parse_settings(args.set))
+    settings, start = parse_settings(args.set), load_weights(args.init).generator
+    config = PRESETS[args.preset].with_settings({"generator": start.config.to_dict(), **settings})
     device, packs, out = torch.device(args.device), args.work / "packs", args.work / "out"
     out.mkdir(parents=True, exist_ok=True)
     constants_once()
@@ -283,7 +284,7 @@ def main() -> None:
     perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None
     budget = Budget(None, args.minutes)
     trainer = GraphTrainer(config, batches, device, 0, budget, perceptual, graphs=args.graphs)
-    trainer.start_from(load_weights(args.init).generator)
+    trainer.start_from(start)
     if args.discriminator:
         state = torch.load(args.discriminator, map_location="cpu", weights_only=True)
         trainer.D.load_state_dict({name: value.float() for name, value in state.items()})

@@ -8,6 +8,7 @@ import threading
 import pytest
 import torch
 
+from damgan_cli.model.winograd import Conv3x3
 from damgan_cli.runtime import speed
 from damgan_cli.runtime.device import choose_dtype
 
@@ -171,5 +172,23 @@ def test_processes_that_measure_at_once_agree(monkeypatch, cache):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_convolutions_run_in_both_number_types(training, monkeypatch):
-    monkeypatch.setattr(speed, "_LAYERS", ((4, 16), (8, 8)))
+    monkeypatch.setattr(speed, "_BLOCKS", ((4, 16), (8, 8)))
     assert all(spent > 0 for spent in speed.seconds(training=training).values())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_wide_convolutions_are_measured_as_they_are_run(training, monkeypatch):
+    """In inference by Winograd's way in float32, and never in bfloat16."""
+    seen = []
+    direct = Conv3x3._by_winograd
+
+    def watched(self, x):
+        seen.append(x.dtype)
+        return direct(self, x)
+
+    monkeypatch.setattr(Conv3x3, "_by_winograd", watched)
+    run = speed._convolutions(training=training)
+    run(torch.bfloat16)
+    assert not seen
+    run(torch.float32)
+    assert seen == ([] if training else [torch.float32] * 4)
