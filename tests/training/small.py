@@ -20,7 +20,9 @@ TINY = {
 
 
 def settings(**changes):
-    return [x for k, v in {**TINY, **changes}.items() for x in ("--set", f"{k}={json.dumps(v)}")]
+    """`TINY` with changes, None leaving one out, as options."""
+    values = {k: v for k, v in {**TINY, **changes}.items() if v is not None}
+    return [x for k, v in values.items() for x in ("--set", f"{k}={json.dumps(v)}")]
 
 
 def stats(run):

@@ -68,7 +68,7 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(packs, tmp
     for name in ("masks.npz", "photos-000.tar"):
         os.link(packs / name, work / "packs" / name)
     start_of_it = load_weights(tiny_weights).generator
-    small = settings(size=SIZE, discriminator="patch", generator=start_of_it.config.to_dict())
+    small = settings(size=SIZE, discriminator="patch", generator=None)  # that of the weights
     training = ("--device", "cpu", "--pixels", 200_000, "--graphs", 3, *small)
     run = start("gpu_train.py", work, "--init", tiny_weights, "--minutes", 0.2, *training)
     os.link(packs / "photos-000.tar", tmp_path / "later.tar")
@@ -81,8 +81,10 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(packs, tmp
     before, *_, after = stats(work / "run")
     assert before["images"] == 0 < after["images"]
     assert after["learning_rate"] < 1e-4
-    home = load_weights(work / "out" / "weights").generator.state_dict()
-    assert any(not torch.equal(value, home[name]) for name, value in start_of_it.state_dict().items())
+    home = load_weights(work / "out" / "weights").generator
+    assert home.config == start_of_it.config
+    learned = home.state_dict()
+    assert any(not torch.equal(value, learned[name]) for name, value in start_of_it.state_dict().items())
 
     judge = torch.load(work / "out" / "D.pt", weights_only=True)
     again = start(
