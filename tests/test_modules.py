@@ -11,7 +11,7 @@ import damgan_cli
 
 PACKAGE = Path(damgan_cli.__file__).parent
 ROOMS = (
-    *("errors", "runtime", "model", "perceptual", "photos", "masks", "weights", "inpainting"),
+    *("errors", "model", "runtime", "perceptual", "photos", "masks", "weights", "inpainting"),
     *("collection", "evaluation", "training", "page", "cli", "__main__"),
 )
 """From the lowest, which imports no other, to the highest."""
