@@ -26,7 +26,7 @@ from damgan_cli.runtime.atomic import replacing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_BLOCKS = ((16, 128), (48, 64), (96, 32), (256, 16), (256, 16))
+_BLOCKS = ((32, 128), (48, 64), (96, 32), (256, 16), (256, 16))
 """Channels and side (px) of residual blocks of the DAM stage for an image of 128 px; the deepest level has
 more of them than the others."""
 _SECONDS = 0.3
