@@ -17,7 +17,7 @@ from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.inpainting.exemplar import Copying, copying_of
-from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, Reach, plan, reach_of
+from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, REFINED, Reach, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -111,6 +111,11 @@ class Inpainter:
         return copying_of(self._trained) if fit == "auto" else None
 
     @property
+    def refines(self) -> bool:
+        """Whether the weights learned to refine the fill of half the size, as deep holes then get it."""
+        return bool(self.weights.info.get("training", {}).get("refined_share", 0))
+
+    @property
     def _trained(self) -> int:
         size: int = self.weights.info.get("training", {}).get("size", NATIVE)
         return size
@@ -183,15 +188,17 @@ class Inpainter:
 
     def _fill(self, windows: list[tuple[Window, Fill]], progress: _Progress) -> None:
         """Fill windows and paste them into the photos they are of."""
-        alike: dict[tuple[int, int], list[int]] = {}
+        alike: dict[tuple[tuple[int, ...], bool], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            alike.setdefault(window.hole.shape, []).append(number)
+            refined = self.refines and window.depth > REFINED
+            alike.setdefault((window.hole.shape, refined), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
-        for shape, group in alike.items():
+        for (shape, refined), group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
-                fills |= zip(numbers, self._run([windows[number][0] for number in numbers]), strict=True)
+                batch = [windows[number][0] for number in numbers]
+                fills |= zip(numbers, self._run(batch, refined=refined), strict=True)
         copying = self.copying
         at_once = min(torch.get_num_threads(), _PREPARED)
 
@@ -209,11 +216,11 @@ class Inpainter:
                             window.paste(ready, photo.rgb, photo.fakeness)
                         progress.add(window)
 
-    def _run(self, windows: list[Window]) -> list[NDArray[np.float32]]:
+    def _run(self, windows: list[Window], *, refined: bool) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
-            filled = self._forward(np.stack(images), np.stack(holes))
+            filled = self._forward(np.stack(images), np.stack(holes), refined=refined)
             if not np.isfinite(filled).all():
                 raise WeightsError(
                     f"The weights {self.weights.name} give NaN or infinite values in {self.dtype}.",
@@ -232,9 +239,11 @@ class Inpainter:
         half = len(windows) // 2
         area = windows[0].hole.size / NATIVE**2
         self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-        return self._run(windows[:half]) + self._run(windows[half:])
+        return self._run(windows[:half], refined=refined) + self._run(windows[half:], refined=refined)
 
-    def _forward(self, images: NDArray[np.float32], holes: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _forward(
+        self, images: NDArray[np.float32], holes: NDArray[np.bool_], *, refined: bool
+    ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
         given = torch.from_numpy(images), torch.from_numpy(holes)
         if self.device.type == "cuda":  # from pinned memory a copy need not be waited for
@@ -242,16 +251,19 @@ class Inpainter:
         with contextlib.nullcontext() if self.device.type == "cpu" else self._turn:
             image = given[0].to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last already
             mask = given[1].to(self.device, non_blocking=True)[:, None].float()  # (B, 1, h, w)
-            return self.generate(image, mask).permute(0, 2, 3, 1).cpu().numpy()
+            return self.generate(image, mask, refined).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
-    def generate(self, image: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0."""
+    def generate(self, image: torch.Tensor, mask: torch.Tensor, refined: bool = False) -> torch.Tensor:
+        """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
+
+        ``refined``: of the fill of half the size, see `Generator.from_below`.
+        """
         h, w = mask.shape[2:]
         low = self.dtype != torch.float32
         autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
         with autocast:
-            output = self.generator(image, mask)
+            output = self.generator(image, mask, len(image) if refined else 0)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
     @classmethod

@@ -39,6 +39,9 @@ LARGEST = 896
 In float32 on a CPU a window of 768 px a side takes 0.63 GB, one of 1024 px 1.04 GB."""
 OVERLAP = 64
 """How far (px, on the window) what neighbouring windows fill overlaps; their fills are blended there."""
+REFINED = 24
+"""Depth (px, on the window) from which on weights that learned it refine the fill of half the size: in
+shallower holes it gains nothing, and costs a fifth of the time (docs/experiments.md, section 12)."""
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together

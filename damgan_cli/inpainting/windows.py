@@ -62,6 +62,12 @@ class Window:
     second: bool = False
     """Whether others have filled this part before: its fill counts only where it expects to be less off."""
 
+    @property
+    def depth(self) -> float:
+        """How far (px, on the window) the deepest hole pixel is from the nearest known one."""
+        distance = cv2.distanceTransform(self.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        return float(distance.max())
+
     def overlaps(self, other: Window) -> bool:
         """Whether both fill some of the same pixels of the photo."""
         common = [

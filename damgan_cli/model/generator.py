@@ -2,8 +2,9 @@
 
 The paper gives the layout. Our choices, where it is silent or we differ: all widths and dilations, the
 activation, residual blocks without normalisation; the coarse stage's middle is followed by a plain
-convolution, and it may see the photo at several scales; the DAM stage gets the *composited* coarse result;
-fakeness maps begin at 0.05, by their bias.
+convolution, and it may see the photo at several scales; the DAM stage gets the *composited* coarse result,
+and may get what the whole generator made of half the size instead; fakeness maps begin at 0.05, by their
+bias.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from damgan_cli.model.dam import DAMBlock, fuse
 from damgan_cli.model.winograd import Conv3x3
 
 LEAK = 0.2
+BELOW_BLUR = 2.0
+"""σ (px) by which the fill of half the size is blurred before the DAM stage refines it."""
+LARGEST_BLUR = 4.0
 
 
 class GeneratorOutput(NamedTuple):
@@ -35,6 +39,18 @@ class GeneratorOutput(NamedTuple):
 def composite(image: Tensor, mask: Tensor, fill: Tensor) -> Tensor:
     """Known pixels from ``image``, the hole (``mask`` = 1) from ``fill``; all (B, C, H, W)."""
     return image + mask * (fill - image)
+
+
+def blurred(image: Tensor, sigma: float | Tensor) -> Tensor:
+    """(B, C, H, W) blurred by a Gaussian of ``sigma`` px, at most half of `LARGEST_BLUR`; borders repeat."""
+    reach = round(3 * LARGEST_BLUR / 2)
+    places = torch.arange(-reach, reach + 1, device=image.device, dtype=torch.float32)
+    bell = torch.exp(-((places / sigma) ** 2) / 2)
+    bell = (bell / bell.sum()).to(image.dtype)
+    channels = image.shape[1]
+    x = F.pad(image, (reach,) * 4, mode="replicate")
+    x = F.conv2d(x, bell.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    return F.conv2d(x, bell.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
 class ResidualBlock(nn.Module):
@@ -170,7 +186,7 @@ class Generator(nn.Module):
     @property
     def size_multiple(self) -> int:
         """What sides are padded to: the coarse stage halves its smallest scale twice, the DAM stage
-        halves the photo three times.
+        halves the photo three times. Twice as much where the fill of half the size is asked for.
         """
         return max(8, 4 * max(self.config.coarse_scales))
 
@@ -198,11 +214,33 @@ class Generator(nn.Module):
             scale //= 2
         return total / len(self.config.coarse_scales)
 
-    def forward(self, image: Tensor, mask: Tensor) -> GeneratorOutput:
+    def from_below(self, image: Tensor, mask: Tensor, sigma: float | Tensor = BELOW_BLUR) -> Tensor:
+        """:math:`G(x)` of half the size, composited, blurred by ``sigma`` px and enlarged: (B, 3, H, W).
+
+        A coarse result for deep holes, of twice the reach and as good as the generator (our choice,
+        docs/experiments.md, section 12). Blurred, because its detail is that of half the size. ``image`` is
+        blanked, known pixels are averaged, and a pixel is hole where less than half of it is known. Sides are
+        multiples of twice ``size_multiple``, ``sigma`` is at most `LARGEST_BLUR`. Gradients do not pass.
+        """
+        known = 1 - mask
+        share = F.avg_pool2d(known, 2)  # (B, 1, H/2, W/2)
+        hole = (share < 0.5).to(image.dtype)
+        small = F.avg_pool2d(image * known, 2) / share.clamp_min(0.25) * (1 - hole)
+        # Detached and not computed without gradients: autocast would keep weights that have none for later.
+        coarse = self.coarse_result(small, hole).detach()
+        fill = self.dam_stage(composite(small, hole, coarse), hole)[0].detach().to(image.dtype)
+        smooth = blurred(composite(small, hole, fill), sigma / 2)
+        return F.interpolate(smooth, scale_factor=2.0, mode="bilinear")
+
+    def forward(
+        self, image: Tensor, mask: Tensor, refined: int = 0, sigma: float | Tensor = BELOW_BLUR
+    ) -> GeneratorOutput:
         """Fill the hole.
 
         ``image`` is (B, 3, H, W) in [-1, 1]; what it holds under the hole is blanked here and never seen.
-        ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. Raises ValueError on other shapes.
+        ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
+        ``refined``: their DAM stage gets `from_below` instead of the coarse stage's result. If all are, there
+        is no other coarse result. Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
         if channels != 3 or mask.shape != (B, 1, H, W):
@@ -214,12 +252,13 @@ class Generator(nn.Module):
         x = torch.where(
             mask > 0, torch.zeros_like(image), image
         )  # whatever is there, NaN included, is unseen
-        pad = (0, -W % self.size_multiple, 0, -H % self.size_multiple)
+        multiple = self.size_multiple * (2 if refined else 1)
+        pad = (0, -W % multiple, 0, -H % multiple)
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
-        coarse = self.coarse_result(x, mask)  # (B, 3, H', W')
+        below = self.from_below(x[:refined], mask[:refined], sigma) if refined else x[:0]
+        coarse = below if refined == B else self.coarse_result(x, mask)  # (B, 3, H', W')
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
-        result, fakeness = self.dam_stage(
-            composite(x, mask, coarse), mask
-        )  # (B, 3, H', W'), four (B, 1, h, w)
+        given = torch.cat([below, coarse[refined:]]) if refined else coarse
+        result, fakeness = self.dam_stage(composite(x, mask, given), mask)  # (B, 3, H', W'), (B, 1, h, w)
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

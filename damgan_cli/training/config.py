@@ -41,6 +41,10 @@ class TrainingConfig:
     irregular_ratio: tuple[float, float] = (0.01, 0.6)
     """Hole share of ``irregular`` masks, drawn uniformly from this range."""
 
+    refined_share: float = 0.0
+    """Share of each batch whose DAM stage gets the fill of half the size instead of the coarse stage's result
+    (`Generator.forward`, ``refined``). With weights that learned it `damgan inpaint` fills deep holes so."""
+
     # losses (Eq. 4)
     lambda_re: float = 1.0
     lambda_adv: float = 0.001
@@ -103,6 +107,7 @@ class TrainingConfig:
         checks = [
             (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
             (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
+            (0 <= self.refined_share < 1, "refined_share must be at least 0 and less than 1"),
             (
                 self.crop_scale == "photo" if isinstance(self.crop_scale, str) else self.crop_scale >= 1,
                 "crop_scale is a number of at least 1, or photo",

@@ -344,3 +344,27 @@ def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
     assert larger.copying is None
     larger.fill_batch(*given)
     assert used == [scale, 1]
+
+
+def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
+    tiny_weights, tmp_path, monkeypatch
+):
+    generator = load_weights(tiny_weights).generator
+    deep, shallow = hole_with((300, 500), (100, 200, 50, 150)), hole_with((300, 500), (100, 140, 50, 90))
+    rgb = photo(300, 500)
+    fills = {}
+    for share in (0, 0.5):
+        info = {"training": {"size": 256, "refined_share": share}}
+        save_weights(tmp_path / str(share), generator, info, "tiny")
+        inpainter = Inpainter(tmp_path / str(share), device="cpu", dtype="float32")
+        given = []
+
+        def watched(image, mask, refined=0, generator=inpainter.generator.forward, given=given):
+            given.append((len(image), refined))
+            return generator(image, mask, refined)
+
+        monkeypatch.setattr(inpainter.generator, "forward", watched)
+        fills[share] = inpainter.fill_batch([rgb, rgb, rgb], [deep, shallow, deep])
+        assert sorted(given) == [(1, 0), (2, 2 if share else 0)]
+    assert np.array_equal(fills[0][1].rgb, fills[0.5][1].rgb)
+    assert not np.array_equal(fills[0][0].rgb, fills[0.5][0].rgb)

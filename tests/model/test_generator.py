@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -114,6 +115,53 @@ def test_any_size_and_anything_unseen_at_several_scales(scales, size):
             assert generator(image, mask).coarse.shape == (1, 3, *size)
     assert output.coarse.shape == output.result.shape == (1, 3, *size)
     assert output.result.isfinite().all()
+
+
+def test_the_fill_of_half_the_size_is_what_the_generator_makes_of_it(generator):
+    """Known pixels averaged, hole where less than half is known, enlarged and blurred."""
+    image, mask = photo_and_mask(64, 64)
+    blanked = image * (1 - mask)
+    with torch.no_grad():
+        below = generator.from_below(blanked, mask, sigma=1e-3)
+        known = 1 - F.avg_pool2d(mask, 2)
+        hole = (known < 0.5).float()
+        small = torch.where(hole > 0, 0.0, F.avg_pool2d(blanked, 2) / known.clamp_min(0.25))
+        filled = composite(small, hole, generator(small, hole).result)
+        assert torch.allclose(below, F.interpolate(filled, scale_factor=2.0, mode="bilinear"), atol=1e-5)
+        soft = generator.from_below(blanked, mask, sigma=4.0)
+    assert float(soft.mean()) == pytest.approx(float(below.mean()), abs=0.02)
+    assert soft.diff(dim=-1).abs().mean() < 0.5 * below.diff(dim=-1).abs().mean()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1), (7, 128)])
+def test_refined_images_see_the_fill_of_half_the_size_and_the_others_the_coarse_result(generator, size):
+    torch.manual_seed(0)
+    image, mask = torch.rand(3, 3, *size) * 2 - 1, (torch.rand(3, 1, *size) < 0.5).float()
+    hidden = torch.where(mask > 0, torch.full_like(image, float("nan")), image)
+    multiple = 2 * generator.size_multiple
+    pad = (0, -size[1] % multiple, 0, -size[0] % multiple)
+    padded, hole = (F.pad(x, pad, mode="replicate") for x in (image * (1 - mask), mask))
+    with torch.no_grad():
+        some, every = generator(hidden, mask, refined=2), generator(hidden, mask, refined=3)
+        coarse, below = generator.coarse_result(padded, hole), generator.from_below(padded, hole)
+        given = torch.cat([below[:2], coarse[2:]])
+        wanted = generator.dam_stage(composite(padded, hole, given), hole)[0]
+    whole = (slice(None), slice(None), slice(size[0]), slice(size[1]))
+    assert torch.allclose(some.result, wanted[whole], atol=1e-5)
+    assert torch.allclose(some.coarse, coarse[whole], atol=1e-5)
+    assert torch.allclose(every.coarse, below[whole], atol=1e-5)
+    assert torch.allclose(every.result[:2], some.result[:2], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, dtype):
+    """Under autocast too: weights cast for the fill of half the size must still get their gradients."""
+    image, mask = photo_and_mask(batch=2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        output = generator.train()(image, mask, refined=1)
+    (output.result.mean() + output.coarse.mean()).backward()
+    assert all(parameter.grad is not None for parameter in generator.parameters())
+    assert not generator.from_below(image, mask).requires_grad
 
 
 def test_half_precisions_follow_float32(generator):

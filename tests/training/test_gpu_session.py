@@ -68,7 +68,7 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(packs, tmp
     for name in ("masks.npz", "photos-000.tar"):
         os.link(packs / name, work / "packs" / name)
     start_of_it = load_weights(tiny_weights).generator
-    small = settings(size=SIZE, discriminator="patch", generator=None)  # that of the weights
+    small = settings(size=SIZE, discriminator="patch", refined_share=0.5, generator=None)  # of the weights
     training = ("--device", "cpu", "--pixels", 200_000, "--graphs", 3, *small)
     run = start("gpu_train.py", work, "--init", tiny_weights, "--minutes", 0.2, *training)
     os.link(packs / "photos-000.tar", tmp_path / "later.tar")

@@ -182,6 +182,7 @@ def test_init_widens(damgan, photos, tmp_path):
             "lambda_adv": 0.5,
         },
         {"hole_weight": 1, "deep_weight": 0.2, "size": 64},
+        {"refined_share": 0.5},
     ],
     ids="-".join,
 )
