@@ -97,7 +97,7 @@ def bench(
             spent = speed.seconds(training=use == "training", anew=True)
             document["number_types"][use] = spent
             say(
-                f"convolutions, {use}: float32 {spent['float32'] * 1000:.1f} ms, "
+                f"one image of 256 px, {use}: float32 {spent['float32'] * 1000:.1f} ms, "
                 f"bfloat16 {spent['bfloat16'] * 1000:.1f} ms"
             )
     for place, kind in runs:

@@ -45,7 +45,7 @@ def test_rates_of_generator_and_folder_as_json(damgan, tiny):
 def test_a_table_for_people(damgan, tiny):
     ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--bare")
     assert ran.code == 0, ran.err
-    assert "convolutions, inference: float32 2000.0 ms, bfloat16 1000.0 ms" in ran.out
+    assert "one image of 256 px, inference: float32 2000.0 ms, bfloat16 1000.0 ms" in ran.out
     assert "limited by" in ran.out
     assert ran.out.splitlines()[-1].split()[0] == "64"
 

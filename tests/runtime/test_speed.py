@@ -8,9 +8,11 @@ import threading
 import pytest
 import torch
 
+from damgan_cli.model import GeneratorConfig
 from damgan_cli.model.winograd import Conv3x3
 from damgan_cli.runtime import speed
 from damgan_cli.runtime.device import choose_dtype
+from damgan_cli.weights.find import DEFAULT_WEIGHTS, load_weights
 
 CPU = torch.device("cpu")
 
@@ -171,8 +173,8 @@ def test_processes_that_measure_at_once_agree(monkeypatch, cache):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_convolutions_run_in_both_number_types(training, monkeypatch):
-    monkeypatch.setattr(speed, "_BLOCKS", ((4, 16), (8, 8)))
+def test_the_generator_runs_in_both_number_types(training, monkeypatch):
+    monkeypatch.setattr(speed, "_LIKE", GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,)))
     assert all(spent > 0 for spent in speed.seconds(training=training).values())
 
 
@@ -187,8 +189,12 @@ def test_wide_convolutions_are_measured_as_they_are_run(training, monkeypatch):
         return direct(self, x)
 
     monkeypatch.setattr(Conv3x3, "_by_winograd", watched)
-    run = speed._convolutions(training=training)
+    run = speed._passes(training=training)
     run(torch.bfloat16)
     assert not seen
     run(torch.float32)
-    assert seen == ([] if training else [torch.float32] * 4)
+    assert set(seen) == (set() if training else {torch.float32})
+
+
+def test_what_is_measured_is_of_the_widths_of_the_default():
+    assert load_weights(DEFAULT_WEIGHTS).generator.config == speed._LIKE
