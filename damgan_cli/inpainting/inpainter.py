@@ -17,7 +17,7 @@ from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.inpainting.exemplar import Copying, copying_of
-from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, REFINED, Reach, plan, reach_of
+from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, Reach, below_blur, plan, reach_of
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -188,17 +188,17 @@ class Inpainter:
 
     def _fill(self, windows: list[tuple[Window, Fill]], progress: _Progress) -> None:
         """Fill windows and paste them into the photos they are of."""
-        alike: dict[tuple[tuple[int, ...], bool], list[int]] = {}
+        alike: dict[tuple[tuple[int, ...], float | None], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            refined = self.refines and window.depth > REFINED
-            alike.setdefault((window.hole.shape, refined), []).append(number)
+            blur = below_blur(window.depth) if self.refines else None
+            alike.setdefault((window.hole.shape, blur), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
-        for (shape, refined), group in alike.items():
+        for (shape, blur), group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
-                fills |= zip(numbers, self._run(batch, refined=refined), strict=True)
+                fills |= zip(numbers, self._run(batch, blur), strict=True)
         copying = self.copying
         at_once = min(torch.get_num_threads(), _PREPARED)
 
@@ -216,11 +216,11 @@ class Inpainter:
                             window.paste(ready, photo.rgb, photo.fakeness)
                         progress.add(window)
 
-    def _run(self, windows: list[Window], *, refined: bool) -> list[NDArray[np.float32]]:
+    def _run(self, windows: list[Window], blur: float | None) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
-            filled = self._forward(np.stack(images), np.stack(holes), refined=refined)
+            filled = self._forward(np.stack(images), np.stack(holes), blur)
             if not np.isfinite(filled).all():
                 raise WeightsError(
                     f"The weights {self.weights.name} give NaN or infinite values in {self.dtype}.",
@@ -239,10 +239,10 @@ class Inpainter:
         half = len(windows) // 2
         area = windows[0].hole.size / NATIVE**2
         self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-        return self._run(windows[:half], refined=refined) + self._run(windows[half:], refined=refined)
+        return self._run(windows[:half], blur) + self._run(windows[half:], blur)
 
     def _forward(
-        self, images: NDArray[np.float32], holes: NDArray[np.bool_], *, refined: bool
+        self, images: NDArray[np.float32], holes: NDArray[np.bool_], blur: float | None
     ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
         given = torch.from_numpy(images), torch.from_numpy(holes)
@@ -251,19 +251,22 @@ class Inpainter:
         with contextlib.nullcontext() if self.device.type == "cpu" else self._turn:
             image = given[0].to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last already
             mask = given[1].to(self.device, non_blocking=True)[:, None].float()  # (B, 1, h, w)
-            return self.generate(image, mask, refined).permute(0, 2, 3, 1).cpu().numpy()
+            return self.generate(image, mask, blur).permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
-    def generate(self, image: torch.Tensor, mask: torch.Tensor, refined: bool = False) -> torch.Tensor:
+    def generate(self, image: torch.Tensor, mask: torch.Tensor, blur: float | None = None) -> torch.Tensor:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
-        ``refined``: of the fill of half the size, see `Generator.from_below`.
+        With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px.
         """
         h, w = mask.shape[2:]
         low = self.dtype != torch.float32
         autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
         with autocast:
-            output = self.generator(image, mask, len(image) if refined else 0)
+            if blur is None:
+                output = self.generator(image, mask)
+            else:
+                output = self.generator(image, mask, len(image), blur)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
     @classmethod

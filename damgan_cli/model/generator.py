@@ -20,9 +20,8 @@ from damgan_cli.model.dam import DAMBlock, fuse
 from damgan_cli.model.winograd import Conv3x3
 
 LEAK = 0.2
-BELOW_BLUR = 2.0
-"""σ (px) by which the fill of half the size is blurred before the DAM stage refines it."""
 LARGEST_BLUR = 4.0
+"""σ (px) by which the fill of half the size is blurred at most before the DAM stage refines it."""
 
 
 class GeneratorOutput(NamedTuple):
@@ -214,7 +213,7 @@ class Generator(nn.Module):
             scale //= 2
         return total / len(self.config.coarse_scales)
 
-    def from_below(self, image: Tensor, mask: Tensor, sigma: float | Tensor = BELOW_BLUR) -> Tensor:
+    def from_below(self, image: Tensor, mask: Tensor, sigma: float | Tensor) -> Tensor:
         """:math:`G(x)` of half the size, composited, blurred by ``sigma`` px and enlarged: (B, 3, H, W).
 
         A coarse result for deep holes, of twice the reach and as good as the generator (our choice,
@@ -233,14 +232,14 @@ class Generator(nn.Module):
         return F.interpolate(smooth, scale_factor=2.0, mode="bilinear")
 
     def forward(
-        self, image: Tensor, mask: Tensor, refined: int = 0, sigma: float | Tensor = BELOW_BLUR
+        self, image: Tensor, mask: Tensor, refined: int = 0, sigma: float | Tensor = LARGEST_BLUR
     ) -> GeneratorOutput:
         """Fill the hole.
 
         ``image`` is (B, 3, H, W) in [-1, 1]; what it holds under the hole is blanked here and never seen.
         ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
-        ``refined``: their DAM stage gets `from_below` instead of the coarse stage's result. If all are, there
-        is no other coarse result. Raises ValueError on other shapes.
+        ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
+        result. If all are, there is no other coarse result. Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
         if channels != 3 or mask.shape != (B, 1, H, W):

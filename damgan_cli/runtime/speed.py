@@ -89,7 +89,7 @@ def _passes(*, training: bool) -> Callable[[torch.dtype], None]:
         generator = Generator(_LIKE).requires_grad_(training)
         image = torch.rand(1, 3, _SIDE, _SIDE).mul(2).sub(1).to(memory_format=torch.channels_last)
         mask = (torch.rand(1, 1, _SIDE, _SIDE) < 0.25).float()
-    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    generator.to(memory_format=torch.channels_last)
 
     def run(dtype: torch.dtype) -> None:
         low = dtype != torch.float32

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import Generator, composite
-from damgan_cli.model.generator import BELOW_BLUR, LARGEST_BLUR
+from damgan_cli.model.generator import LARGEST_BLUR
 from damgan_cli.model.losses import dam_loss, reconstruction_loss
 from damgan_cli.photos.write import write_png
 from damgan_cli.runtime.device import choose_dtype
@@ -168,7 +168,7 @@ class Trainer:
     def _filled_and_losses(self, truth: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The filled picture, which D sees, and those losses that need nobody else, unweighted."""
         refined = round(self.config.refined_share * len(truth))
-        sigma: float | Tensor = BELOW_BLUR
+        sigma: float | Tensor = LARGEST_BLUR
         if refined:  # by any blur, so that how sharp the fill of half the size is does not matter
             sigma = LARGEST_BLUR * (0.1 + 0.9 * torch.rand((), device=truth.device))
         with self._autocast():

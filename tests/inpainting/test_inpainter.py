@@ -350,7 +350,8 @@ def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
     tiny_weights, tmp_path, monkeypatch
 ):
     generator = load_weights(tiny_weights).generator
-    deep, shallow = hole_with((300, 500), (100, 200, 50, 150)), hole_with((300, 500), (100, 140, 50, 90))
+    """Sharper where it is deeper; 50 and 70 px here, and 20."""
+    holes = [hole_with((300, 500), (100, 100 + 2 * d, 50, 50 + 2 * d)) for d in (50, 70, 20)]
     rgb = photo(300, 500)
     fills = {}
     for share in (0, 0.5):
@@ -359,12 +360,12 @@ def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
         inpainter = Inpainter(tmp_path / str(share), device="cpu", dtype="float32")
         given = []
 
-        def watched(image, mask, refined=0, generator=inpainter.generator.forward, given=given):
-            given.append((len(image), refined))
-            return generator(image, mask, refined)
+        def watched(image, mask, refined=0, sigma=None, generator=inpainter.generator.forward, given=given):
+            given.append((refined, sigma))
+            return generator(image, mask, refined, sigma)
 
         monkeypatch.setattr(inpainter.generator, "forward", watched)
-        fills[share] = inpainter.fill_batch([rgb, rgb, rgb], [deep, shallow, deep])
-        assert sorted(given) == [(1, 0), (2, 2 if share else 0)]
-    assert np.array_equal(fills[0][1].rgb, fills[0.5][1].rgb)
-    assert not np.array_equal(fills[0][0].rgb, fills[0.5][0].rgb)
+        fills[share] = inpainter.fill_batch([rgb] * 3, holes)
+        assert set(given) == ({(0, None), (1, 4.0), (1, 2.0)} if share else {(0, None)})
+    same = [np.array_equal(one.rgb, other.rgb) for one, other in zip(fills[0], fills[0.5], strict=True)]
+    assert same == [False, False, True]

@@ -142,8 +142,8 @@ def test_refined_images_see_the_fill_of_half_the_size_and_the_others_the_coarse_
     pad = (0, -size[1] % multiple, 0, -size[0] % multiple)
     padded, hole = (F.pad(x, pad, mode="replicate") for x in (image * (1 - mask), mask))
     with torch.no_grad():
-        some, every = generator(hidden, mask, refined=2), generator(hidden, mask, refined=3)
-        coarse, below = generator.coarse_result(padded, hole), generator.from_below(padded, hole)
+        some, every = (generator(hidden, mask, refined, 2.0) for refined in (2, 3))
+        coarse, below = generator.coarse_result(padded, hole), generator.from_below(padded, hole, 2.0)
         given = torch.cat([below[:2], coarse[2:]])
         wanted = generator.dam_stage(composite(padded, hole, given), hole)[0]
     whole = (slice(None), slice(None), slice(size[0]), slice(size[1]))
@@ -161,7 +161,7 @@ def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, d
         output = generator.train()(image, mask, refined=1)
     (output.result.mean() + output.coarse.mean()).backward()
     assert all(parameter.grad is not None for parameter in generator.parameters())
-    assert not generator.from_below(image, mask).requires_grad
+    assert not generator.from_below(image, mask, 2.0).requires_grad
 
 
 def test_half_precisions_follow_float32(generator):
