@@ -85,7 +85,7 @@ def reach_of(trained: int) -> Reach:
 
 
 def below_blur(depth: float) -> float | None:
-    """σ (px) of the blur of the fill of half the size that a hole of ``depth`` px on its window is refined from.
+    """σ (px) by which the fill of half the size is blurred that a hole of ``depth`` px is refined from.
 
     None: there it gains nothing, and takes a fifth of the time. The deeper, the more of it is kept: what lies
     below is ever more of what is known (docs/experiments.md, section 12).

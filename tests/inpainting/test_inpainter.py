@@ -137,7 +137,7 @@ def test_a_batch_gives_what_single_photos_give(tiny_weights, inpainter):
     calls = []
     many = Inpainter(tiny_weights, device="cpu", dtype="float32", batch_size=64)
     forward = many._forward
-    many._forward = lambda images, masks: calls.append(len(images)) or forward(images, masks)
+    many._forward = lambda images, *given: calls.append(len(images)) or forward(images, *given)
     together = many.fill_batch(rgbs, holes)
     assert max(calls) > 1
     for rgb, hole, fill in zip(rgbs, holes, together, strict=True):
@@ -274,11 +274,11 @@ def test_out_of_memory_halves_the_batch(tiny_weights):
     filler = Inpainter(tiny_weights, device="cpu", dtype="float32")
     forward, sizes = filler._forward, []
 
-    def small_memory(images, holes):
+    def small_memory(images, *given):
         sizes.append(len(images))
         if len(images) > 2:
             raise torch.OutOfMemoryError
-        return forward(images, holes)
+        return forward(images, *given)
 
     filler._forward = small_memory
     rgbs, holes = [photo(64, 64, seed=i) for i in range(5)], [hole_with((64, 64), (10, 40, 10, 40))] * 5
@@ -291,7 +291,7 @@ def test_out_of_memory_halves_the_batch(tiny_weights):
         assert np.abs(fill.rgb.astype(int) - undisturbed.rgb).max() <= 1  # sums in another order
         assert np.abs(fill.fakeness - undisturbed.fakeness).max() < 1e-5
 
-    def no_memory(images, holes):
+    def no_memory(*given):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     filler._forward = no_memory
