@@ -350,9 +350,9 @@ def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
     tiny_weights, tmp_path, monkeypatch
 ):
     generator = load_weights(tiny_weights).generator
-    """Sharper where it is deeper; 50 and 70 px here, and 20."""
-    holes = [hole_with((300, 500), (100, 100 + 2 * d, 50, 50 + 2 * d)) for d in (50, 70, 20)]
-    rgb = photo(300, 500)
+    """Sharper where it is deeper; strokes of 50 and 70 px here, and 20. A compact hole is reduced instead."""
+    holes = [hole_with((300, 600), (100, 100 + 2 * d, 50, 550)) for d in (50, 70, 20)]
+    rgb = photo(300, 600)
     fills = {}
     for share in (0, 0.5):
         info = {"training": {"size": 256, "refined_share": share}}
