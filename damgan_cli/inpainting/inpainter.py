@@ -17,7 +17,17 @@ from PIL import Image
 
 from damgan_cli.errors import DeviceError, MaskError, WeightsError
 from damgan_cli.inpainting.exemplar import Copying, copying_of
-from damgan_cli.inpainting.plan import FITS, LARGEST, NATIVE, NO_LIMIT, Reach, below_blur, plan, reach_of
+from damgan_cli.inpainting.plan import (
+    BLUR,
+    FITS,
+    LARGEST,
+    NATIVE,
+    NO_LIMIT,
+    REFINED,
+    Reach,
+    plan,
+    reach_of,
+)
 from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
@@ -190,7 +200,7 @@ class Inpainter:
         """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[tuple[int, ...], float | None], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            blur = below_blur(window.depth) if self.refines else None
+            blur = BLUR if self.refines and window.depth > REFINED else None
             alike.setdefault((window.hole.shape, blur), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
         for (shape, blur), group in alike.items():

@@ -39,6 +39,11 @@ LARGEST = 896
 In float32 on a CPU a window of 768 px a side takes 0.63 GB, one of 1024 px 1.04 GB."""
 OVERLAP = 64
 """How far (px, on the window) what neighbouring windows fill overlaps; their fills are blended there."""
+REFINED = 48
+"""Depth (px, on the window) from which on weights that learned it refine the fill of half the size: in
+shallower holes it gains nothing, and it takes a fifth of the time (docs/experiments.md, section 12)."""
+BLUR = 3.0
+"""σ (px) by which that fill is blurred: less gives sharper and more daring fills."""
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
@@ -82,17 +87,6 @@ def reach_of(trained: int) -> Reach:
     )
     first = share * max(trained, 16)  # no training takes less than 16
     return Reach(first, first * second, min(first, REACH.compact))
-
-
-def below_blur(depth: float) -> float | None:
-    """σ (px) by which the fill of half the size is blurred that a hole of ``depth`` px is refined from.
-
-    None: there it gains nothing, and takes a fifth of the time. The deeper, the more of it is kept: what lies
-    below is ever more of what is known (docs/experiments.md, section 12).
-    """
-    if depth <= 40:
-        return None
-    return 4.0 if depth <= 64 else 2.0
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: Reach = REACH) -> Iterator[Window]:
