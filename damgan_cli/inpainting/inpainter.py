@@ -122,8 +122,9 @@ class Inpainter:
 
     @property
     def refines(self) -> bool:
-        """Whether the weights learned to refine the fill of half the size, as deep holes then get it."""
-        return bool(self.weights.info.get("training", {}).get("refined_share", 0))
+        """Whether deep holes are refined from the fill of half the size: if the weights learned it."""
+        learned = bool(self.weights.info.get("training", {}).get("refined_share", 0))
+        return learned and self.fit != "native"
 
     @property
     def _trained(self) -> int:

@@ -259,5 +259,5 @@ class Generator(nn.Module):
         coarse = below if refined == B else self.coarse_result(x, mask)  # (B, 3, H', W')
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
         given = torch.cat([below, coarse[refined:]]) if refined else coarse
-        result, fakeness = self.dam_stage(composite(x, mask, given), mask)  # (B, 3, H', W'), (B, 1, h, w)
+        result, fakeness = self.dam_stage(composite(x, mask, given), mask)  # (B, 3, H', W'), four maps
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

@@ -367,5 +367,9 @@ def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
         monkeypatch.setattr(inpainter.generator, "forward", watched)
         fills[share] = inpainter.fill_batch([rgb] * 3, holes)
         assert set(given) == ({(0, None), (1, 3.0)} if share else {(0, None)})
+    given.clear()
+    inpainter.fit = "native"  # nothing is reduced
+    inpainter.fill_batch([rgb], holes[:1])
+    assert given == [(0, None)]
     same = [np.array_equal(one.rgb, other.rgb) for one, other in zip(fills[0], fills[0.5], strict=True)]
     assert same == [False, False, True]
