@@ -349,8 +349,8 @@ def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
 def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
     tiny_weights, tmp_path, monkeypatch
 ):
-    generator = load_weights(tiny_weights).generator
     """Strokes of 50 and 70 px depth, not of 20. A compact hole is reduced instead."""
+    generator = load_weights(tiny_weights).generator
     holes = [hole_with((300, 600), (100, 100 + 2 * d, 50, 550)) for d in (50, 70, 20)]
     rgb = photo(300, 600)
     fills = {}
