@@ -6,7 +6,8 @@ that is like it and takes its pixels. Which patch, a nearest-neighbour field say
 2009): found by exhaustive search on the window, handed on from octave to octave, and improved by what
 neighbours found and by random search; first among known pixels as blurred as the fill, then once more among
 sharp ones. A pixel mixes the copies of the four places around it and no more, as votes of many patches
-average the detail away. Colours on a scale above a few pixels stay the network's.
+average the detail away. Colours on a scale above a few pixels stay the network's, and so does the whole fill
+where nothing known is like it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _TARGETS = 1 << 14  # at most, likewise
 _BATCH = 1024
 _NEAR = 0.15  # weight of the distance across the whole window, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
+_LEVELS = 0.003  # variance of a fill at least, for comparison: some four levels in each colour
 _LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its offsets
 
 
@@ -74,6 +76,7 @@ class Exemplar:
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
+        self.agreement = np.ones(filled.shape[:2], np.float32)
         self.field: Field | None = None
         random = np.random.default_rng(0)
         finest, image, guide = scale, filled, filled
@@ -103,7 +106,10 @@ class Exemplar:
         colours: Any = np.where(hole[..., None], guide, known) - image
         colours = cv2.GaussianBlur(colours, (0, 0), max(copying.colours / finest, 0.5))
         self.finest, self.field = finest, field
-        self.result = np.where(hole[..., None], image + colours, known)
+        copied = image + colours
+        self.agreement = agreement(copied, guide, scale / finest, copying.blur)
+        kept = guide + self.agreement[..., None] * (copied - guide)
+        self.result = np.where(hole[..., None], kept, known)
 
     def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
         """(h, w, 3), to be added to the enlarged window in ``piece`` (rows, columns) of the photo."""
@@ -134,7 +140,7 @@ class Exemplar:
         pixels = self.photo[sources[:, 0], sources[:, 1]].astype(np.float32) / 127.5 - 1
         residual: NDArray[np.float32] = pixels - blurred.reshape(-1, 3)[: len(at)]
         residual[self.unknown[sources[:, 0], sources[:, 1]]] = 0
-        return residual
+        return residual * self.agreement[ys // self.finest, xs // self.finest][:, None]
 
 
 class Octave:
@@ -321,6 +327,24 @@ def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -
     counts = (~hole).astype(np.float32)[..., None]
     sums, weight = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (known * counts, counts))
     return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
+
+
+def agreement(
+    copied: NDArray[np.float32], fill: NDArray[np.float32], scale: float, blur: float
+) -> NDArray[np.float32]:
+    """(h, w) in [0, 1]: how far ``copied`` (h, w, 3) shows what ``fill`` shows, both in [-1, 1].
+
+    1 where they differ by less than the fill varies nearby, 0 where by several times as much: there what was
+    copied belongs elsewhere, and is seen as blots and torn edges. ``scale`` is how many pixels make one of
+    the window, and ``blur`` of those the standard deviation of what is finer than the fill, and not compared.
+    """
+
+    def averaged(layer: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+        return cast("NDArray[np.float32]", cv2.GaussianBlur(layer, (0, 0), sigma * scale))
+
+    off = averaged(np.square(averaged(copied - fill, blur)).sum(2), 2)
+    variance = averaged(np.square(fill).sum(2), 2) - np.square(averaged(fill, 2)).sum(2)
+    return averaged(1 / (1 + (off / (np.maximum(variance, 0) + _LEVELS)) ** 4), 1)
 
 
 def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:

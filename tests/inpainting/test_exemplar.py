@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import exemplar
-from damgan_cli.inpainting.exemplar import Exemplar, copying_of, enlarged, rescaled
+from damgan_cli.inpainting.exemplar import Exemplar, agreement, copying_of, enlarged, rescaled
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
@@ -108,6 +108,26 @@ def test_detail_is_found_only_where_it_is_wanted():
     wanted_there, unwanted = detail[20:40, 80:108], detail[90:108, 80:108]  # where the scene is noisy
     assert np.abs(unwanted).max() < 0.02  # of 2
     assert wanted_there.std() > 5 * unwanted.std()
+
+
+def test_blots_disagree_with_the_fill_and_finer_detail_does_not():
+    fill = np.zeros((120, 120, 3), np.float32)
+    fill[:, 60:] = np.float32(0.8)  # an edge
+    copied = fill + np.random.default_rng(0).normal(0, 0.3, fill.shape).astype(np.float32)
+    copied[40:80, 15:35] = 0.5  # where the fill is even
+    copied[:, 60:62] = 0  # the edge two pixels off
+    found = agreement(copied, fill, scale=2, blur=0.9)
+    assert found[50:70, 20:30].max() < 0.05
+    assert found[:, 56:66].min() > 0.8
+    assert found[:20].min() > 0.8
+
+
+@pytest.mark.usefixtures("octaves")
+def test_a_fill_that_copies_disagree_with_stays_as_it_is(monkeypatch):
+    photo, unknown = scene()
+    assert np.abs(exemplar_of(photo, unknown).detail(HOLE)).max() > 0.1
+    monkeypatch.setattr(exemplar, "agreement", lambda copied, *_: np.zeros(copied.shape[:2], np.float32))
+    assert np.abs(exemplar_of(photo, unknown).detail(HOLE)[16:-16, 16:-16]).max() < 0.02
 
 
 def test_photos_whose_sides_are_no_multiples_of_the_scale():
