@@ -37,7 +37,7 @@ _TARGETS = 1 << 14  # at most, likewise
 _BATCH = 1024
 _NEAR = 0.15  # weight of the distance across the whole window, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
-_LEVELS = 0.003  # variance of a fill at least, for comparison: some four levels in each colour
+_LEVELS = 0.005  # variance of a fill at least, for comparison: some five levels in each colour
 _LARGEST = 3 << 19  # pixels of an octave that is searched; finer ones take its offsets
 
 
@@ -140,7 +140,8 @@ class Exemplar:
         pixels = self.photo[sources[:, 0], sources[:, 1]].astype(np.float32) / 127.5 - 1
         residual: NDArray[np.float32] = pixels - blurred.reshape(-1, 3)[: len(at)]
         residual[self.unknown[sources[:, 0], sources[:, 1]]] = 0
-        return residual * self.agreement[ys // self.finest, xs // self.finest][:, None]
+        residual *= self.agreement[ys // self.finest, xs // self.finest][:, None]
+        return residual
 
 
 class Octave:

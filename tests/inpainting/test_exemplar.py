@@ -113,13 +113,13 @@ def test_detail_is_found_only_where_it_is_wanted():
 def test_blots_disagree_with_the_fill_and_finer_detail_does_not():
     fill = np.zeros((120, 120, 3), np.float32)
     fill[:, 60:] = np.float32(0.8)  # an edge
-    copied = fill + np.random.default_rng(0).normal(0, 0.3, fill.shape).astype(np.float32)
+    copied = fill + np.random.default_rng(0).normal(0, 0.15, fill.shape).astype(np.float32)
     copied[40:80, 15:35] = 0.5  # where the fill is even
     copied[:, 60:62] = 0  # the edge two pixels off
     found = agreement(copied, fill, scale=2, blur=0.9)
     assert found[50:70, 20:30].max() < 0.05
-    assert found[:, 56:66].min() > 0.8
-    assert found[:20].min() > 0.8
+    assert found[:, 56:66].mean() > 0.9
+    assert found[:20].mean() > 0.9
 
 
 @pytest.mark.usefixtures("octaves")
