@@ -76,7 +76,6 @@ class Exemplar:
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
-        self.agreement = np.ones(filled.shape[:2], np.float32)
         self.field: Field | None = None
         random = np.random.default_rng(0)
         finest, image, guide = scale, filled, filled
