@@ -17,6 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import cv2
 import numpy as np
 
+from damgan_cli.inpainting.resample import (
+    blurred,
+    reduced_to,
+    rescaled,
+    sampled,
+    squared,
+    widely_blurred,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,7 +70,8 @@ class Exemplar:
     ``filled`` is the window (h, w, 3) in [-1, 1] with its fill, ``scale`` times smaller than ``photo``,
     (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
     number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
-    only. Detail is found for ``wanted`` (H, W), a part of the hole.
+    only. Detail is found for ``wanted`` (H, W), a part of the hole. With ``rough`` (H, W), of hole and known
+    pixels, patches are to be alike in that too.
     """
 
     def __init__(
@@ -73,6 +83,7 @@ class Exemplar:
         scale: int,
         reduce: Reduce,
         copying: Copying,
+        rough: NDArray[np.float32] | None = None,
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
@@ -86,16 +97,18 @@ class Exemplar:
             guide = rescaled(filled, finest / scale, shape)
             start = guide if field is None else rescaled(image, finest / field.scale, shape)
             near = cv2.dilate(wanted[::finest, ::finest].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-            octave = Octave(np.where(hole[..., None], start, known), hole, near)
+            alike_in = rough if rough is None else reduced_to(rough, shape)
+            octave = Octave(np.where(hole[..., None], start, known), hole, near, alike_in)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
             softened = blurred(known, hole, copying.blur) if field is None else start
-            alike = Octave(np.where(hole[..., None], start, softened), hole, near)
+            alike = Octave(np.where(hole[..., None], start, softened), hole, near, alike_in)
             handed = field and field.at(octave, finest)
             field = Field.found(alike, finest, handed, random)
             if field is None:  # too little is known
                 return
-            octave = Octave(field.copied(octave), hole, near)  # sharp by now: once more, among sharp patches
+            # sharp by now: once more, among sharp patches
+            octave = Octave(field.copied(octave), hole, near, alike_in)
             field = field.searched(octave, random)
             image = field.copied(octave)
             finer = -(-finest // 2)
@@ -103,11 +116,11 @@ class Exemplar:
                 break
             finest = finer
         colours: Any = np.where(hole[..., None], guide, known) - image
-        colours = cv2.GaussianBlur(colours, (0, 0), max(copying.colours / finest, 0.5))
+        colours = widely_blurred(colours, max(copying.colours / finest, 0.5))
         self.finest, self.field = finest, field
-        copied = image + colours
-        self.agreement = agreement(copied, guide, scale / finest, copying.blur)
-        kept = guide + self.agreement[..., None] * (copied - guide)
+        self.copied: NDArray[np.float32] = image + colours
+        self.agreement = agreement(self.copied, guide, scale / finest, copying.blur)
+        kept = guide + self.agreement[..., None] * (self.copied - guide)
         self.result = np.where(hole[..., None], kept, known)
 
     def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
@@ -146,11 +159,16 @@ class Exemplar:
 class Octave:
     """One scale of the photo: ``image`` (h, w, 3), with some fill in ``hole`` (h, w), and its patches.
 
-    In the hole, what is ``wanted`` (h, w) looks for patches.
+    In the hole, what is ``wanted`` (h, w) looks for patches, alike in colours and, where given, in ``rough``
+    (h, w).
     """
 
     def __init__(
-        self, image: NDArray[np.float32], hole: NDArray[np.bool_], wanted: NDArray[np.bool_]
+        self,
+        image: NDArray[np.float32],
+        hole: NDArray[np.bool_],
+        wanted: NDArray[np.bool_],
+        rough: NDArray[np.float32] | None = None,
     ) -> None:
         self.image, self.hole, self.wanted = image, hole, hole & wanted
         bad = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8))
@@ -160,7 +178,9 @@ class Octave:
         padded = cv2.copyMakeBorder(image, RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
         pixels = np.zeros((*padded.shape[:2], 4), np.float32)  # four values are read faster than three
         pixels[..., :3] = padded
-        self._pixels, self._row = pixels.reshape(-1, 4), padded.shape[1]
+        if rough is not None:
+            pixels[..., 3] = cv2.copyMakeBorder(rough, RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
+        self._pixels, self._row = pixels.reshape(-1, 4), pixels.shape[1]
         self._samples = _SAMPLES[:, 0] * self._row + _SAMPLES[:, 1]
 
     def patches(self, places: Places) -> NDArray[np.float32]:
@@ -322,13 +342,6 @@ def _nearest(
     return nearest
 
 
-def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
-    """``known`` (h, w, 3) blurred by ``sigma``, as averages over pixels outside ``hole`` (h, w) alone."""
-    counts = (~hole).astype(np.float32)[..., None]
-    sums, weight = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (known * counts, counts))
-    return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
-
-
 def agreement(
     copied: NDArray[np.float32], fill: NDArray[np.float32], scale: float, blur: float
 ) -> NDArray[np.float32]:
@@ -342,39 +355,6 @@ def agreement(
     def averaged(layer: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         return cast("NDArray[np.float32]", cv2.GaussianBlur(layer, (0, 0), sigma * scale))
 
-    off = averaged(np.square(averaged(copied - fill, blur)).sum(2), 2)
-    variance = averaged(np.square(fill).sum(2), 2) - np.square(averaged(fill, 2)).sum(2)
+    off = averaged(squared(averaged(copied - fill, blur)), 2)
+    variance = averaged(squared(fill), 2) - squared(averaged(fill, 2))
     return averaged(1 / (1 + (off / (np.maximum(variance, 0) + _LEVELS)) ** 4), 1)
-
-
-def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``image`` (h, w, C), 1 / ``factor`` times as large, bicubic, cut or continued to ``shape``."""
-    if factor == 1 and image.shape[:2] == shape:
-        return image
-    shift = 0.5 * factor - 0.5
-    matrix = np.array([[factor, 0, shift], [0, factor, shift]], np.float64)
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-    result = cv2.warpAffine(image, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return cast("NDArray[np.float32]", result)
-
-
-def enlarged(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
-    """``piece`` of ``window`` (h, w, C), ``scale`` times as large: bicubic, the same whatever the piece."""
-    margin = 3  # bicubic looks two pixels far
-    height, width = window.shape[:2]
-    rows, columns = (
-        slice(max(0, span.start - margin), min(side, span.stop + margin))
-        for span, side in zip(piece, (height, width), strict=True)
-    )
-    larger: Any = cv2.resize(window[rows, columns], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    top, left = (piece[0].start - rows.start) * scale, (piece[1].start - columns.start) * scale
-    bottom, right = (piece[0].stop - rows.start) * scale, (piece[1].stop - columns.start) * scale
-    return cast("NDArray[np.float32]", larger[top:bottom, left:right])
-
-
-def sampled(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
-    """``piece`` of the photo, of ``window`` (h, w, C) that is ``scale`` times smaller."""
-    rows, columns = (slice(span.start // scale, -(-span.stop // scale)) for span in piece)
-    top, left = (span.start - first.start * scale for span, first in zip(piece, (rows, columns), strict=True))
-    height, width = (span.stop - span.start for span in piece)
-    return enlarged(window, scale, (rows, columns))[top : top + height, left : left + width]

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.exemplar import Copying, Exemplar, enlarged, sampled
+from damgan_cli.inpainting.deep import DEEP, with_copied_detail
+from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.membrane import match_seam
+from damgan_cli.inpainting.resample import enlarged, sampled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,8 +111,10 @@ class Window:
         colours = np.where(self.hole[..., None], matched, self.image)
         photo = rgb[self.box]
         source: Exemplar | None = None
+        reduce = partial(reduced, photo, self.unknown)
+        if copying is not None and self.scale == 1 and self.depth > DEEP:
+            colours = with_copied_detail(colours, photo, self.unknown, self.part, reduce)
         if copying is not None and self.scale > 1:
-            reduce = partial(reduced, photo, self.unknown)
             wanted = self.part
             if choice is not None:
                 size = [side * self.scale for side in choice.shape[::-1]]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import exemplar
-from damgan_cli.inpainting.exemplar import Exemplar, agreement, copying_of, enlarged, rescaled
+from damgan_cli.inpainting.exemplar import Exemplar, agreement, copying_of
+from damgan_cli.inpainting.resample import enlarged, rescaled
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4

@@ -1,0 +1,74 @@
+"""Deep in a hole at full resolution: known pixels' detail instead of what a network draws where it is lost.
+
+Far from known pixels a network that must not blur draws lines, dots and grids. Averaged to half its size a
+fill hardly shows them, so that is what exemplar.py gets, and what was copied takes the place of the fill
+where both show the same. Half the size does not tell how rough a place is, and smooth patches fit anything;
+so patches are to be as rough as the network's fill is. docs/experiments.md, section 14.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+
+from damgan_cli.inpainting.exemplar import Copying, Exemplar
+from damgan_cli.inpainting.resample import contrast_restored, squared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Reduce = Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+
+SHALLOW, DEEP = 16, 48
+"""Depths (px) from which on detail is copied at all, and takes the place of the network's; windows that are
+no deeper than the latter are left alone, as little would change and it takes time."""
+_COPYING = Copying(blur=0.6, colours=40)
+_SCALE = 2  # times smaller than the photo is what guides
+_ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
+_FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other
+_MIXED = 2.0  # px (σ): what is finer loses contrast where copies and fill are mixed
+
+
+def with_copied_detail(
+    filled: NDArray[np.float32],
+    photo: NDArray[np.uint8],
+    unknown: NDArray[np.bool_],
+    wanted: NDArray[np.bool_],
+    reduce: Reduce,
+) -> NDArray[np.float32]:
+    """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole.
+
+    It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w); of that ``wanted`` (h, w)
+    is changed. ``reduce`` is that of `Exemplar`. Known pixels stay as they are, and so does everything where
+    too little is known.
+    """
+    depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    height, width = unknown.shape
+    whole = cv2.copyMakeBorder(filled, 0, height % _SCALE, 0, width % _SCALE, cv2.BORDER_REPLICATE)
+    half: Any = cv2.resize(whole, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
+    rough = _ROUGHNESS * roughness(filled, unknown)
+    source = Exemplar(half, photo, unknown, wanted & (depth > SHALLOW), _SCALE, reduce, _COPYING, rough)
+    if source.field is None:
+        return filled
+    share: NDArray[Any] = np.clip((depth - SHALLOW) / (DEEP - SHALLOW), 0, 1) * source.agreement
+    share[~wanted] = 0
+    mixed = filled + share[..., None] * (source.copied - filled)
+    restored = contrast_restored(mixed, share**2 + (1 - share) ** 2, _MIXED)
+    return cast("NDArray[np.float32]", np.where(share[..., None] > 0, restored, filled))
+
+
+def roughness(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(h, w): RMS of what is fine in ``image`` (h, w, 3), in ``hole`` (h, w) and outside of it apart."""
+    fine = squared(image - cv2.GaussianBlur(image, (0, 0), _FINE))
+
+    def mean(where: NDArray[Any]) -> NDArray[np.float32]:
+        weight = where.astype(np.float32) + np.float32(1e-4)
+        sums, weights = (cv2.GaussianBlur(layer, (0, 0), _AROUND) for layer in (fine * weight, weight))
+        return cast("NDArray[np.float32]", sums / weights)
+
+    rim = cv2.erode((~hole).astype(np.uint8), np.ones((3, 3), np.uint8))  # the seam is no texture
+    return np.sqrt(np.where(hole, mean(hole), mean(rim)))

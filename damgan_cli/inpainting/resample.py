@@ -1,0 +1,92 @@
+"""Images of one size made into those of another, and what is finer than some scale in them.
+
+Images are (h, w, C) float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
+    """``known`` (h, w, 3) blurred by ``sigma``, as averages over pixels outside ``hole`` (h, w) alone."""
+    counts = (~hole).astype(np.float32)[..., None]
+    sums, weight = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (known * counts, counts))
+    return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
+
+
+def squared(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w): sum of the squares over the channels."""
+    return cast("NDArray[np.float32]", np.einsum("ijk,ijk->ij", image, image))
+
+
+def widely_blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """``image`` blurred by ``sigma`` (px), on a smaller one where that is as good and many times faster."""
+    times = 1
+    while sigma / times > 8:
+        times *= 2
+    height, width = image.shape[:2]
+    if min(height, width) < times or times == 1:
+        return cast("NDArray[np.float32]", cv2.GaussianBlur(image, (0, 0), sigma))
+    small: Any = cv2.resize(image, (width // times, height // times), interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), sigma / times)
+    return cast("NDArray[np.float32]", cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def contrast_restored(
+    mixture: NDArray[np.float32], kept: NDArray[np.float32], sigma: float
+) -> NDArray[np.float32]:
+    """``mixture`` (h, w, 3) with the contrast that what is finer than ``sigma`` (px) lost by mixing.
+
+    Of details that have nothing to do with each other a mixture with shares w keeps ``kept`` (h, w), the sum
+    of w², of the variance (Heitz & Neyret 2018, Sec. 3.3), and so looks blurred.
+    """
+    smooth: NDArray[Any] = cv2.GaussianBlur(mixture, (0, 0), sigma)
+    return cast("NDArray[np.float32]", smooth + (mixture - smooth) / np.sqrt(kept)[..., None])
+
+
+def reduced_to(layer: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """``layer`` (h, w), averaged down to ``shape``."""
+    if layer.shape == shape:
+        return layer
+    size = (shape[1], shape[0])
+    return cast("NDArray[np.float32]", cv2.resize(layer, size, interpolation=cv2.INTER_AREA))
+
+
+def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """``image`` (h, w, C), 1 / ``factor`` times as large, bicubic, cut or continued to ``shape``."""
+    if factor == 1 and image.shape[:2] == shape:
+        return image
+    shift = 0.5 * factor - 0.5
+    matrix = np.array([[factor, 0, shift], [0, factor, shift]], np.float64)
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    result = cv2.warpAffine(image, matrix, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cast("NDArray[np.float32]", result)
+
+
+def enlarged(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``piece`` of ``window`` (h, w, C), ``scale`` times as large: bicubic, the same whatever the piece."""
+    margin = 3  # bicubic looks two pixels far
+    height, width = window.shape[:2]
+    rows, columns = (
+        slice(max(0, span.start - margin), min(side, span.stop + margin))
+        for span, side in zip(piece, (height, width), strict=True)
+    )
+    larger: Any = cv2.resize(window[rows, columns], None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    top, left = (piece[0].start - rows.start) * scale, (piece[1].start - columns.start) * scale
+    bottom, right = (piece[0].stop - rows.start) * scale, (piece[1].stop - columns.start) * scale
+    return cast("NDArray[np.float32]", larger[top:bottom, left:right])
+
+
+def sampled(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice]) -> NDArray[np.float32]:
+    """``piece`` of the photo, of ``window`` (h, w, C) that is ``scale`` times smaller."""
+    rows, columns = (slice(span.start // scale, -(-span.stop // scale)) for span in piece)
+    top, left = (span.start - first.start * scale for span, first in zip(piece, (rows, columns), strict=True))
+    height, width = (span.stop - span.start for span in piece)
+    return enlarged(window, scale, (rows, columns))[top : top + height, left : left + width]

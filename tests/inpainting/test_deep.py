@@ -1,0 +1,135 @@
+"""Copied detail deep in holes of windows at full resolution."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from damgan_cli.inpainting import deep, exemplar
+from damgan_cli.inpainting.deep import DEEP, SHALLOW, roughness, with_copied_detail
+from damgan_cli.inpainting.exemplar import copying_of
+from damgan_cli.inpainting.plan import plan, reach_of
+from damgan_cli.inpainting.resample import contrast_restored
+from damgan_cli.inpainting.windows import reduced
+
+SIDE, HOLE = 256, (slice(64, 192), slice(64, 192))
+INSIDE = (slice(64 + DEEP, 192 - DEEP),) * 2
+"""As deep as all of the fill's detail is replaced."""
+
+
+@pytest.fixture
+def scene():
+    """A photo of noise (σ 12 levels), its hole, and a fill that draws a grid there, as strong as that."""
+    rng = np.random.default_rng(0)
+    photo = np.clip(128 + rng.normal(0, 12, (SIDE, SIDE, 3)), 0, 255).astype(np.uint8)
+    unknown = np.zeros((SIDE, SIDE), bool)
+    unknown[HOLE] = True
+    filled = photo.astype(np.float32) / 127.5 - 1
+    filled[unknown] = (12 / 127.5 * grid())[unknown]
+    return photo, unknown, filled
+
+
+def grid():
+    """(SIDE, SIDE, 3) with a standard deviation of 1 and a period of 4 px both ways."""
+    wave = np.sqrt(2) * np.cos(np.arange(SIDE) * np.pi / 2 + np.pi / 4)
+    return np.float32(np.outer(wave, wave))[..., None].repeat(3, 2)
+
+
+def copied(photo, unknown, filled, wanted=None):
+    reduce = partial(reduced, photo, unknown)
+    return with_copied_detail(filled, photo, unknown, unknown if wanted is None else wanted, reduce)
+
+
+def test_a_grid_becomes_the_texture_around_the_hole(scene):
+    photo, unknown, filled = scene
+    result = 127.5 * copied(photo, unknown, filled)[INSIDE]
+    pattern = grid()[INSIDE]
+    before, after = (np.abs((image * pattern).mean()) for image in (127.5 * filled[INSIDE], result))
+    assert before == pytest.approx(12, rel=0.01)
+    assert after < 1
+    assert 9 < result.std() < 15  # of 12 around: copies are neither averaged away nor exaggerated
+
+
+def test_known_and_shallow_pixels_and_what_is_not_wanted_stay(scene):
+    photo, unknown, filled = scene
+    wanted = unknown.copy()
+    wanted[:, 140:] = False
+    result = copied(photo, unknown, filled, wanted)
+    changed = (result != filled).any(2)
+    assert changed[INSIDE][:, : 140 - INSIDE[1].start].mean() > 0.99
+    changed[64 + SHALLOW : 192 - SHALLOW, 64 + SHALLOW : 140] = False
+    assert not changed.any()
+
+
+def test_what_lies_under_the_hole_makes_no_difference(scene):
+    photo, unknown, filled = scene
+    result = copied(photo, unknown, filled)
+    photo[unknown] = 255
+    assert np.array_equal(copied(photo, unknown, filled), result)
+
+
+def test_a_fill_that_copies_disagree_with_stays(scene, monkeypatch):
+    monkeypatch.setattr(exemplar, "agreement", lambda made, *_: np.zeros(made.shape[:2], np.float32))
+    assert np.array_equal(copied(*scene), scene[2])
+
+
+def test_where_nothing_is_known_the_fill_stays(scene):
+    photo, unknown, filled = scene
+    assert np.array_equal(copied(photo, np.ones_like(unknown), filled), filled)
+
+
+def test_odd_sides(scene):
+    photo, unknown, filled = (layer[:-1, :-3] for layer in scene)
+    assert copied(photo, unknown, filled).shape == (SIDE - 1, SIDE - 3, 3)
+
+
+def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatch):
+    """Left of the hole gray, right of it noise; in it a grid that is gray at half the size."""
+    photo, unknown, filled = scene
+    photo[:, : SIDE // 2] = 128
+    filled[~unknown] = (photo / np.float32(127.5) - 1)[~unknown]
+    told = 127.5 * copied(photo, unknown, filled)[INSIDE].std()
+    monkeypatch.setattr(deep, "_ROUGHNESS", 0.0)
+    untold = 127.5 * copied(photo, unknown, filled)[INSIDE].std()
+    assert told > 9 > 2 * untold
+
+
+@pytest.mark.parametrize(("width", "copies"), [(2 * DEEP - 4, 0), (2 * DEEP + 8, 1)])
+def test_only_deep_windows_at_full_resolution_get_it(width, copies, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "damgan_cli.inpainting.windows.with_copied_detail", lambda filled, *_: calls.append(1) or filled
+    )
+    photo, hole = np.full((256, 400, 3), 128, np.uint8), np.zeros((256, 400), bool)
+    hole[80 : 80 + width, 4:396] = True  # long, and so no object's outline
+    (window,) = plan(photo, hole, reach=reach_of(256))
+    assert window.scale == 1
+    for copying in (None, copying_of(256)):
+        window.prepared(
+            np.zeros((*window.hole.shape, 4), np.float32),
+            photo,
+            np.zeros(hole.shape, np.float32),
+            copying=copying,
+        )
+    assert len(calls) == copies
+
+
+def test_roughness_is_what_is_fine_in_hole_and_known_pixels_apart(scene):
+    _, unknown, filled = scene
+    rng = np.random.default_rng(0)
+    filled[:] = rng.normal(0, 0.1, filled.shape)
+    filled[unknown] = np.linspace(-1, 1, SIDE, dtype=np.float32)[None, :, None].repeat(SIDE, 0)[unknown]
+    rough = roughness(filled, unknown)
+    assert np.abs(rough[:60, :60] / (0.1 * np.sqrt(3)) - 1).mean() < 0.15
+    assert rough[HOLE][12:-12, 12:-12].max() < 0.02
+
+
+def test_mixtures_get_their_contrast_back():
+    one, other = np.random.default_rng(0).normal(0, 0.2, (2, 128, 128, 3)).astype(np.float32)
+    half = np.full((128, 128), 0.5, np.float32)
+    restored = contrast_restored((one + other) / 2, half, 4)
+    assert ((one + other) / 2).std() == pytest.approx(0.141, abs=0.002)
+    assert restored.std() == pytest.approx(0.2, abs=0.003)
+    assert np.allclose(contrast_restored(one, np.ones_like(half), 4), one, atol=1e-6)
