@@ -1,8 +1,8 @@
 """A window: the surroundings of one part of a hole, at the scale at which the model sees them, and back.
 
 What the model makes of it is enlarged again, gets the colours of its border (membrane.py) and the detail of
-its surroundings (exemplar.py), and is pasted into that part of the hole alone. Nothing under the hole ever
-gets into a window. plan.py says which windows a photo gets.
+its surroundings (exemplar.py, deep.py), and is pasted into that part of the hole alone. Nothing under the
+hole ever gets into a window. plan.py says which windows a photo gets.
 """
 
 from __future__ import annotations
@@ -99,10 +99,10 @@ class Window:
     ) -> Prepared | None:
         """What is to be pasted of what the model made of it, for a photo's (H, W, 3) and (H, W).
 
-        ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. With ``copying`` the fill of a reduced
-        window gets detail from its surroundings. Reads known pixels of ``rgb`` only; a second window reads
-        ``fakeness`` too, as earlier windows left it: where its own is not lower it has nothing to give, and
-        None says so if that is everywhere.
+        ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. With ``copying`` the fill of a window
+        that is reduced, or deep, gets detail from its surroundings. Reads known pixels of ``rgb`` only; a
+        second window reads ``fakeness`` too, as earlier windows left it: where its own is not lower it has
+        nothing to give, and None says so if that is everywhere.
         """
         choice = self._less_fake(fill[..., 3], fakeness[self.box]) if self.second else None
         if choice is not None and not choice.any():
