@@ -11,7 +11,6 @@ from damgan_cli.inpainting import deep, exemplar
 from damgan_cli.inpainting.deep import DEEP, SHALLOW, roughness, with_copied_detail
 from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import plan, reach_of
-from damgan_cli.inpainting.resample import contrast_restored
 from damgan_cli.inpainting.windows import reduced
 
 SIDE, HOLE = 256, (slice(64, 192), slice(64, 192))
@@ -124,12 +123,3 @@ def test_roughness_is_what_is_fine_in_hole_and_known_pixels_apart(scene):
     rough = roughness(filled, unknown)
     assert np.abs(rough[:60, :60] / (0.1 * np.sqrt(3)) - 1).mean() < 0.15
     assert rough[HOLE][12:-12, 12:-12].max() < 0.02
-
-
-def test_mixtures_get_their_contrast_back():
-    one, other = np.random.default_rng(0).normal(0, 0.2, (2, 128, 128, 3)).astype(np.float32)
-    half = np.full((128, 128), 0.5, np.float32)
-    restored = contrast_restored((one + other) / 2, half, 4)
-    assert ((one + other) / 2).std() == pytest.approx(0.141, abs=0.002)
-    assert restored.std() == pytest.approx(0.2, abs=0.003)
-    assert np.allclose(contrast_restored(one, np.ones_like(half), 4), one, atol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 
 from damgan_cli.inpainting import exemplar
 from damgan_cli.inpainting.exemplar import Exemplar, agreement, copying_of
-from damgan_cli.inpainting.resample import enlarged, rescaled
+from damgan_cli.inpainting.resample import enlarged
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
@@ -135,29 +135,6 @@ def test_photos_whose_sides_are_no_multiples_of_the_scale():
     photo, unknown = scene()
     source = exemplar_of(photo[:-2, :-3], unknown[:-2, :-3], window_of(photo))
     assert source.detail(HOLE).shape == (128, 128, 3)
-
-
-def test_enlarging_a_window_is_cutting_it_from_the_whole():
-    window = np.random.default_rng(0).random((20, 30, 4), np.float32)
-    whole = enlarged(window, 3, (slice(0, 20), slice(0, 30)))
-    assert whole.shape == (60, 90, 4)
-    for rows, columns in (
-        (slice(5, 9), slice(0, 30)),
-        (slice(0, 4), slice(26, 30)),
-        (slice(7, 20), slice(3, 8)),
-    ):
-        part = enlarged(window, 3, (rows, columns))
-        wanted = whole[3 * rows.start : 3 * rows.stop, 3 * columns.start : 3 * columns.stop]
-        assert np.allclose(part, wanted, atol=1e-6)
-
-
-def test_rescaling_keeps_places():
-    """A ramp stays the same ramp, whatever the scales of the octaves (OpenCV's cubic bends it by .05 px)."""
-    ramp = np.repeat((np.arange(50, dtype=np.float32) + 0.5)[:, None], 50, axis=1)[..., None].repeat(3, 2)
-    for factor in (1 / 2, 3 / 5, 2 / 3):
-        side = int(50 / factor)
-        finer = rescaled(ramp, factor, (side, side))
-        assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
 
 
 def test_a_blurred_fill_finds_the_texture_it_was_blurred_from():
