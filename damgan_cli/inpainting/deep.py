@@ -14,18 +14,16 @@ import cv2
 import numpy as np
 
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
-from damgan_cli.inpainting.resample import contrast_restored, squared
+from damgan_cli.inpainting.resample import blurred, contrast_restored, squared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    Reduce = Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
+    from damgan_cli.inpainting.exemplar import Reduce
 
 SHALLOW, DEEP = 16, 48
-"""Depths (px) from which on detail is copied at all, and takes the place of the network's; windows that are
-no deeper than the latter are left alone, as little would change and it takes time."""
+"""Depths (px) from which on detail is copied at all, and takes the place of the network's; what is nowhere
+deeper than the latter is left alone, as little would change and it takes time."""
 _COPYING = Copying(blur=0.6, colours=40)
 _SCALE = 2  # times smaller than the photo is what guides
 _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
@@ -43,10 +41,12 @@ def with_copied_detail(
     """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole.
 
     It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w); of that ``wanted`` (h, w)
-    is changed. ``reduce`` is that of `Exemplar`. Known pixels stay as they are, and so does everything where
-    too little is known.
+    is changed, if it is deeper than `DEEP` anywhere. ``reduce`` is that of `Exemplar`. Known pixels stay as
+    they are, and so does everything where too little is known.
     """
     depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    if not (depth[wanted] > DEEP).any():
+        return filled
     height, width = unknown.shape
     whole = cv2.copyMakeBorder(filled, 0, height % _SCALE, 0, width % _SCALE, cv2.BORDER_REPLICATE)
     half: Any = cv2.resize(whole, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
@@ -64,11 +64,5 @@ def with_copied_detail(
 def roughness(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:
     """(h, w): RMS of what is fine in ``image`` (h, w, 3), in ``hole`` (h, w) and outside of it apart."""
     fine = squared(image - cv2.GaussianBlur(image, (0, 0), _FINE))
-
-    def mean(where: NDArray[Any]) -> NDArray[np.float32]:
-        weight = where.astype(np.float32) + np.float32(1e-4)
-        sums, weights = (cv2.GaussianBlur(layer, (0, 0), _AROUND) for layer in (fine * weight, weight))
-        return cast("NDArray[np.float32]", sums / weights)
-
-    rim = cv2.erode((~hole).astype(np.uint8), np.ones((3, 3), np.uint8))  # the seam is no texture
-    return np.sqrt(np.where(hole, mean(hole), mean(rim)))
+    seam = cv2.dilate(hole.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0  # and the hole: it is no texture
+    return np.sqrt(np.where(hole, blurred(fine, ~hole, _AROUND), blurred(fine, seam, _AROUND)))

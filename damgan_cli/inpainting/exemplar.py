@@ -17,14 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.resample import (
-    blurred,
-    reduced_to,
-    rescaled,
-    sampled,
-    squared,
-    widely_blurred,
-)
+from damgan_cli.inpainting.resample import blurred, rescaled, sampled, squared, widely_blurred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +90,9 @@ class Exemplar:
             guide = rescaled(filled, finest / scale, shape)
             start = guide if field is None else rescaled(image, finest / field.scale, shape)
             near = cv2.dilate(wanted[::finest, ::finest].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-            alike_in = rough if rough is None else reduced_to(rough, shape)
+            alike_in = (
+                rough if rough is None else cv2.resize(rough, shape[::-1], interpolation=cv2.INTER_AREA)
+            )
             octave = Octave(np.where(hole[..., None], start, known), hole, near, alike_in)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 
 def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
-    """``known`` (h, w, 3) blurred by ``sigma``, as averages over pixels outside ``hole`` (h, w) alone."""
-    counts = (~hole).astype(np.float32)[..., None]
-    sums, weight = (cv2.GaussianBlur(layer, (0, 0), sigma) for layer in (known * counts, counts))
-    return cast("NDArray[np.float32]", sums / np.maximum(weight, 1e-3)[..., None])
+    """``known`` (h, w[, 3]) blurred by ``sigma``, as averages over pixels outside ``hole`` (h, w) alone."""
+    counts = (~hole).astype(np.float32)
+    weight: Any = np.maximum(cv2.GaussianBlur(counts, (0, 0), sigma), 1e-3)
+    if known.ndim == 3:
+        counts, weight = counts[..., None], weight[..., None]
+    return cast("NDArray[np.float32]", cv2.GaussianBlur(known * counts, (0, 0), sigma) / weight)
 
 
 def squared(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -45,18 +47,10 @@ def contrast_restored(
     """``mixture`` (h, w, 3) with the contrast that what is finer than ``sigma`` (px) lost by mixing.
 
     Of details that have nothing to do with each other a mixture with shares w keeps ``kept`` (h, w), the sum
-    of w², of the variance (Heitz & Neyret 2018, Sec. 3.3), and so looks blurred.
+    of w², of the variance (Heitz & Neyret 2018), and so looks blurred.
     """
     smooth: NDArray[Any] = cv2.GaussianBlur(mixture, (0, 0), sigma)
     return cast("NDArray[np.float32]", smooth + (mixture - smooth) / np.sqrt(kept)[..., None])
-
-
-def reduced_to(layer: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """``layer`` (h, w), averaged down to ``shape``."""
-    if layer.shape == shape:
-        return layer
-    size = (shape[1], shape[0])
-    return cast("NDArray[np.float32]", cv2.resize(layer, size, interpolation=cv2.INTER_AREA))
 
 
 def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:

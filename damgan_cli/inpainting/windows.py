@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.deep import DEEP, with_copied_detail
+from damgan_cli.inpainting.deep import with_copied_detail
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.membrane import match_seam
 from damgan_cli.inpainting.resample import enlarged, sampled
@@ -112,7 +112,7 @@ class Window:
         photo = rgb[self.box]
         source: Exemplar | None = None
         reduce = partial(reduced, photo, self.unknown)
-        if copying is not None and self.scale == 1 and self.depth > DEEP:
+        if copying is not None and self.scale == 1:
             colours = with_copied_detail(colours, photo, self.unknown, self.part, reduce)
         if copying is not None and self.scale > 1:
             wanted = self.part

@@ -10,7 +10,7 @@ import pytest
 from damgan_cli.inpainting import deep, exemplar
 from damgan_cli.inpainting.deep import DEEP, SHALLOW, roughness, with_copied_detail
 from damgan_cli.inpainting.exemplar import copying_of
-from damgan_cli.inpainting.plan import plan, reach_of
+from damgan_cli.inpainting.plan import Reach, plan
 from damgan_cli.inpainting.windows import reduced
 
 SIDE, HOLE = 256, (slice(64, 192), slice(64, 192))
@@ -81,7 +81,9 @@ def test_where_nothing_is_known_the_fill_stays(scene):
 
 def test_odd_sides(scene):
     photo, unknown, filled = (layer[:-1, :-3] for layer in scene)
-    assert copied(photo, unknown, filled).shape == (SIDE - 1, SIDE - 3, 3)
+    changed = (copied(photo, unknown, filled) != filled).any(2)
+    assert changed[INSIDE].all()
+    assert not changed[~unknown].any()
 
 
 def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatch):
@@ -95,24 +97,35 @@ def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatc
     assert told > 9 > 2 * untold
 
 
-@pytest.mark.parametrize(("width", "copies"), [(2 * DEEP - 4, 0), (2 * DEEP + 8, 1)])
-def test_only_deep_windows_at_full_resolution_get_it(width, copies, monkeypatch):
-    calls = []
-    monkeypatch.setattr(
-        "damgan_cli.inpainting.windows.with_copied_detail", lambda filled, *_: calls.append(1) or filled
-    )
-    photo, hole = np.full((256, 400, 3), 128, np.uint8), np.zeros((256, 400), bool)
-    hole[80 : 80 + width, 4:396] = True  # long, and so no object's outline
-    (window,) = plan(photo, hole, reach=reach_of(256))
-    assert window.scale == 1
-    for copying in (None, copying_of(256)):
-        window.prepared(
-            np.zeros((*window.hole.shape, 4), np.float32),
-            photo,
-            np.zeros(hole.shape, np.float32),
-            copying=copying,
-        )
-    assert len(calls) == copies
+@pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 8, True)])
+def test_only_what_is_deep_changes(scene, side, changes):
+    photo, unknown, filled = scene
+    unknown[:] = False
+    unknown[60 : 60 + side, 60 : 60 + side] = True
+    filled[unknown] = (12 / 127.5 * grid())[unknown]
+    assert np.array_equal(copied(photo, unknown, filled), filled) != changes
+
+
+def test_how_deep_others_are_makes_no_difference(scene):
+    """A window of strokes beside a deep hole that another window fills."""
+    photo, unknown, filled = scene
+    strip = np.zeros_like(unknown)
+    strip[208:252] = True  # 22 px deep, beside the hole's 64
+    filled[strip] = (12 / 127.5 * grid())[strip]
+    assert np.array_equal(copied(photo, unknown | strip, filled, strip), filled)
+
+
+@pytest.mark.parametrize("copying", [None, copying_of(256)])
+@pytest.mark.parametrize("reach", [100, 40])
+def test_windows_at_full_resolution_get_it_with_copying(scene, reach, copying):
+    photo, unknown, filled = scene
+    (window,) = plan(photo, unknown, reach=Reach(reach, reach, reach))
+    flat = np.zeros((*window.hole.shape, 4), np.float32)
+    if window.scale == 1:
+        flat[..., :3] = filled[window.box]
+    fill = window.prepared(flat, photo, np.zeros(unknown.shape, np.float32), copying=copying).fill
+    plain = window.prepared(flat, photo, np.zeros(unknown.shape, np.float32)).fill
+    assert np.array_equal(fill, plain) != (window.scale == 1 and copying is not None)
 
 
 def test_roughness_is_what_is_fine_in_hole_and_known_pixels_apart(scene):
