@@ -90,9 +90,10 @@ class Exemplar:
             guide = rescaled(filled, finest / scale, shape)
             start = guide if field is None else rescaled(image, finest / field.scale, shape)
             near = cv2.dilate(wanted[::finest, ::finest].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-            alike_in = (
-                rough if rough is None else cv2.resize(rough, shape[::-1], interpolation=cv2.INTER_AREA)
-            )
+            alike_in = rough
+            if rough is not None:
+                smaller = cv2.resize(rough, shape[::-1], interpolation=cv2.INTER_AREA)
+                alike_in = cast("NDArray[np.float32]", smaller)
             octave = Octave(np.where(hole[..., None], start, known), hole, near, alike_in)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
