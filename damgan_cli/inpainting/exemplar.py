@@ -4,9 +4,9 @@ A reduced window has the structure of a fill and lacks what is finer than its ow
 window to the photo starts from the one below it, enlarged: every place of the hole looks for a known patch
 that is like it and takes its pixels. Which patch, a nearest-neighbour field says (patchmatch.py): found on
 the window, handed on from octave to octave, and searched anew, first among known pixels as blurred as the
-fill, then once more among sharp ones. A pixel mixes the copies of the four places around it and no more, as votes of many patches
-average the detail away. Colours on a scale above a few pixels stay the network's, and so does the whole fill
-where nothing known is like it.
+fill, then once more among sharp ones. A pixel mixes the copies of the four places around it and no more, as
+votes of many patches average the detail away. Colours on a scale above a few pixels stay the network's, and
+so does the whole fill where nothing known is like it.
 """
 
 from __future__ import annotations
