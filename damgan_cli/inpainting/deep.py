@@ -1,9 +1,11 @@
-"""Deep in a hole at full resolution: known pixels' detail instead of what a network draws where it is lost.
+"""At full resolution: known pixels' detail instead of what a network draws where it is lost.
 
-Far from known pixels a network that must not blur draws lines, dots and grids. Averaged to half its size a
-fill hardly shows them, so that is what exemplar.py gets, and what was copied takes the place of the fill
-where both show the same. Half the size does not tell how rough a place is, and smooth patches fit anything;
-so patches are to be as rough as the network's fill is. docs/experiments.md, section 14.
+Far from known pixels, and sooner where there is grain, a network that must not blur draws lines, dots and
+grids. Averaged to half its size a fill hardly shows them, so that is what exemplar.py gets, and what was
+copied takes the place of the fill where both show the same: everywhere deep in a hole, and nearer to known
+pixels where the fill is a grid (grids.py). Half the size does not tell how rough a place is, and smooth
+patches fit anything; so patches are to be as rough as the network's fill is. docs/experiments.md, sections 14
+and 15.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import cv2
 import numpy as np
 
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
+from damgan_cli.inpainting.grids import gridness
 from damgan_cli.inpainting.resample import blurred, contrast_restored, squared
 
 if TYPE_CHECKING:
@@ -23,11 +26,15 @@ if TYPE_CHECKING:
 
 SHALLOW, DEEP = 16, 48
 """Depths (px) from which on detail is copied at all, and takes the place of the network's; what is nowhere
-deeper than the latter is left alone, as little would change and it takes time."""
-_COPYING = Copying(blur=0.6, colours=40)
+deeper than the latter is left alone but for grids, as little would change and it takes time."""
+GRIDS = 2, 8
+"""The same depths where the fill is a grid."""
+_COPYING = Copying(blur=0.6, colours=40, twice=False)
 _SCALE = 2  # times smaller than the photo is what guides
 _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
 _FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other
+_LITTLE = 0.05  # a share that is not worth its time
+_LEAST = 1000  # pixels in all that are
 _MIXED = 2.0  # px (σ): what is finer loses contrast where copies and fill are mixed
 
 
@@ -38,27 +45,38 @@ def with_copied_detail(
     wanted: NDArray[np.bool_],
     reduce: Reduce,
 ) -> NDArray[np.float32]:
-    """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole.
+    """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole and where it is a grid.
 
     It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w); of that ``wanted`` (h, w)
-    is changed, if it is deeper than `DEEP` anywhere. ``reduce`` is that of `Exemplar`. Known pixels stay as
-    they are, and so does everything where too little is known.
+    is changed, if it is deeper than `DEEP` anywhere or a grid. ``reduce`` is that of `Exemplar`. Known pixels
+    stay as they are, and so does everything where too little is known.
     """
-    depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    if not (depth[wanted] > DEEP).any():
+    depth: NDArray[Any] = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    deepest = float(depth[wanted].max(initial=0))
+    if deepest <= GRIDS[1]:
+        return filled
+    much = gridness(filled, unknown, wanted & (depth > GRIDS[0])) * ramp(depth, *GRIDS)
+    if deepest > DEEP:
+        much = np.maximum(much, ramp(depth, SHALLOW, DEEP))
+    much[~wanted | (much < _LITTLE)] = 0
+    if much.sum() < _LEAST:
         return filled
     height, width = unknown.shape
     whole = cv2.copyMakeBorder(filled, 0, height % _SCALE, 0, width % _SCALE, cv2.BORDER_REPLICATE)
     half: Any = cv2.resize(whole, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
     rough = _ROUGHNESS * roughness(filled, unknown)
-    source = Exemplar(half, photo, unknown, wanted & (depth > SHALLOW), _SCALE, reduce, _COPYING, rough)
+    source = Exemplar(half, photo, unknown, much > 0, _SCALE, reduce, _COPYING, rough)
     if source.field is None:
         return filled
-    share: NDArray[Any] = np.clip((depth - SHALLOW) / (DEEP - SHALLOW), 0, 1) * source.agreement
-    share[~wanted] = 0
+    share = much * source.agreement
     mixed = filled + share[..., None] * (source.copied - filled)
     restored = contrast_restored(mixed, share**2 + (1 - share) ** 2, _MIXED)
     return cast("NDArray[np.float32]", np.where(share[..., None] > 0, restored, filled))
+
+
+def ramp(depth: NDArray[np.float32], shallow: float, deep: float) -> NDArray[np.float32]:
+    """0 up to ``shallow``, 1 from ``deep`` on."""
+    return cast("NDArray[np.float32]", np.clip((depth - shallow) / (deep - shallow), 0, 1))
 
 
 def roughness(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

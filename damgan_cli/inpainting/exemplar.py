@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.patchmatch import Field, Octave
+from damgan_cli.inpainting.patchmatch import STEPS, Field, Octave
 from damgan_cli.inpainting.resample import blurred, rescaled, sampled, squared, widely_blurred
 
 if TYPE_CHECKING:
@@ -37,11 +37,15 @@ class Copying(NamedTuple):
     """Standard deviation (px of the window) of the blur of the network's fill, about."""
     colours: float
     """Standard deviation (px of the photo) of the blur above which colours are the network's."""
+    twice: bool = True
+    """Whether each octave is searched among blurred patches, then sharp ones; if not, the first among the
+    former and the last among the latter, in half the time."""
 
 
 def copying_of(trained: int) -> Copying:
     """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side."""
-    return Copying(*(float(np.interp(trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10))))
+    blur, colours = (float(np.interp(trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10)))
+    return Copying(blur, colours)
 
 
 class Exemplar:
@@ -85,17 +89,19 @@ class Exemplar:
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
             softened = blurred(known, hole, copying.blur) if field is None else start
-            alike = Octave(np.where(hole[..., None], start, softened), hole, near, alike_in)
+            alike = octave.of(np.where(hole[..., None], start, softened))
             handed = field and field.at(octave, finest)
-            field = Field.found(alike, finest, handed, random)
+            steps = STEPS if copying.twice or field is None else ()
+            field = Field.found(alike, finest, handed, random, steps)
             if field is None:  # too little is known
                 return
-            # sharp by now: once more, among sharp patches
-            octave = Octave(field.copied(octave), hole, near, alike_in)
-            field = field.searched(octave, random)
-            image = field.copied(octave)
             finer = -(-finest // 2)
-            if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
+            last = finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST
+            if copying.twice or last:  # sharp by now: once more, among sharp patches
+                octave = octave.of(field.copied(octave))
+                field = field.searched(octave, random)
+            image = field.copied(octave)
+            if last:
                 break
             finest = finer
         colours: Any = np.where(hole[..., None], guide, known) - image

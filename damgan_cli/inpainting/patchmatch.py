@@ -7,6 +7,7 @@ a shift is one addition: no shift of a search leads from one row's known patches
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.intp]  # (N,)
+    Steps = tuple[tuple[int, ...], ...]
 
 RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
@@ -30,8 +32,9 @@ _TARGETS = 1 << 14  # at most, likewise
 _BATCH = 256
 _NEAR = 0.15  # weight of the distance across the whole image, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
-_STEPS = ((1, 4), (1, 2))  # cells between neighbours, in either sweep
-_RIM = max(map(max, _STEPS))
+STEPS = ((1, 4), (1, 2))
+"""Cells between neighbours, in either sweep of a search."""
+_RIM = max(map(max, STEPS))
 
 
 class Octave:
@@ -48,7 +51,7 @@ class Octave:
         wanted: NDArray[np.bool_],
         rough: NDArray[np.float32] | None = None,
     ) -> None:
-        self.image, self.hole, self.wanted = image, hole, hole & wanted
+        self.hole, self.wanted = hole, hole & wanted
         bad = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8))
         bad[:RADIUS] = bad[-RADIUS:] = bad[:, :RADIUS] = bad[:, -RADIUS:] = 1
         self.usable = np.pad(bad == 0, RADIUS).ravel()
@@ -56,13 +59,24 @@ class Octave:
         self.known = np.pad(~hole, RADIUS).ravel()
         self.row = hole.shape[1] + 2 * RADIUS
         """Pixels of a padded row."""
-        pixels = np.zeros((hole.shape[0] + 2 * RADIUS, self.row, 4), np.float32)  # read faster than three
-        edges = (RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
-        pixels[..., :3] = cv2.copyMakeBorder(image, *edges)
-        if rough is not None:
-            pixels[..., 3] = cv2.copyMakeBorder(rough, *edges)
-        self.pixels = pixels.reshape(-1, 4)
         self._samples = _SAMPLES[:, 0] * self.row + _SAMPLES[:, 1]
+        self._rough = rough
+        self.image, self.pixels = image, self._padded(image)
+
+    def _padded(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        edges = (RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
+        padded = cv2.copyMakeBorder(image, *edges)
+        pixels = np.zeros((*padded.shape[:2], 4), np.float32)  # four values are read faster than three
+        pixels[..., :3] = padded
+        if self._rough is not None:
+            pixels[..., 3] = cv2.copyMakeBorder(self._rough, *edges)
+        return pixels.reshape(-1, 4)
+
+    def of(self, image: NDArray[np.float32]) -> Octave:
+        """The same octave with another image."""
+        other = copy(self)
+        other.image, other.pixels = image, self._padded(image)
+        return other
 
     def at(self, rows: Numbers, columns: Numbers) -> Numbers:
         """The numbers of pixels."""
@@ -109,7 +123,12 @@ class Field:
 
     @classmethod
     def found(
-        cls, octave: Octave, scale: int, start: Field | None, random: np.random.Generator
+        cls,
+        octave: Octave,
+        scale: int,
+        start: Field | None,
+        random: np.random.Generator,
+        steps: Steps = STEPS,
     ) -> Field | None:
         """The field of an octave, from ``start`` (it changes) or from nothing; None if no patch is known."""
         sources = np.flatnonzero(octave.usable)
@@ -126,7 +145,7 @@ class Field:
         lost = ~_rows(octave.usable, middles)
         middles[lost] = sources[random.integers(len(sources), size=int(lost.sum()))]
         start.offset = middles - start.places
-        return start.searched(octave, random)
+        return start.searched(octave, random, steps)
 
     def at(self, octave: Octave, scale: int) -> Field:
         """The same offsets for the places of a finer octave."""
@@ -150,10 +169,10 @@ class Field:
         ends, starts = np.divmod(place + offset, self.row), np.divmod(place, self.row)
         return cast("NDArray[np.intp]", np.stack(ends, 1) - np.stack(starts, 1))
 
-    def searched(self, octave: Octave, random: np.random.Generator) -> Field:
-        """The same field after two sweeps in ``octave``.
+    def searched(self, octave: Octave, random: np.random.Generator, steps: Steps = STEPS) -> Field:
+        """The same field after one sweep in ``octave`` for each of ``steps``; its costs are of that octave.
 
-        Each is over what neighbours found, at several distances, and a random search.
+        A sweep is over what neighbours found, so many cells away, and a random search.
         """
         everyone = np.arange(len(self.places))
         wanted = octave.patches(self.places)
@@ -171,8 +190,8 @@ class Field:
         row = self.cells.shape[1]
         cells = self.cells.ravel()
         mine = np.flatnonzero(cells >= 0)  # in the order of the places
-        for steps in _STEPS:
-            for step in steps:
+        for sweep in steps:
+            for step in sweep:
                 for direction in (-step * row, -step, step * row, step):
                     other = _rows(cells, mine + direction)
                     theirs = _rows(self.offset, other)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import deep, exemplar
-from damgan_cli.inpainting.deep import DEEP, SHALLOW, roughness, with_copied_detail
+from damgan_cli.inpainting.deep import DEEP, GRIDS, SHALLOW, roughness, with_copied_detail
 from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import Reach, plan
 from damgan_cli.inpainting.windows import reduced
@@ -28,6 +28,14 @@ def scene():
     filled = photo.astype(np.float32) / 127.5 - 1
     filled[unknown] = (12 / 127.5 * grid())[unknown]
     return photo, unknown, filled
+
+
+@pytest.fixture
+def unseen(monkeypatch):
+    """Grids that nobody notices, so that only depth counts."""
+    monkeypatch.setattr(
+        deep, "gridness", lambda _filled, _unknown, wanted: np.zeros(wanted.shape, np.float32)
+    )
 
 
 def grid():
@@ -51,6 +59,7 @@ def test_a_grid_becomes_the_texture_around_the_hole(scene):
     assert 9 < result.std() < 15  # of 12 around: copies are neither averaged away nor exaggerated
 
 
+@pytest.mark.usefixtures("unseen")
 def test_known_and_shallow_pixels_and_what_is_not_wanted_stay(scene):
     photo, unknown, filled = scene
     wanted = unknown.copy()
@@ -97,6 +106,7 @@ def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatc
     assert told > 9 > 2 * untold
 
 
+@pytest.mark.usefixtures("unseen")
 @pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 8, True)])
 def test_only_what_is_deep_changes(scene, side, changes):
     photo, unknown, filled = scene
@@ -106,6 +116,7 @@ def test_only_what_is_deep_changes(scene, side, changes):
     assert np.array_equal(copied(photo, unknown, filled), filled) != changes
 
 
+@pytest.mark.usefixtures("unseen")
 def test_how_deep_others_are_makes_no_difference(scene):
     """A window of strokes beside a deep hole that another window fills."""
     photo, unknown, filled = scene
@@ -113,6 +124,29 @@ def test_how_deep_others_are_makes_no_difference(scene):
     strip[208:252] = True  # 22 px deep, beside the hole's 64
     filled[strip] = (12 / 127.5 * grid())[strip]
     assert np.array_equal(copied(photo, unknown | strip, filled, strip), filled)
+
+
+def test_grids_are_replaced_near_known_pixels_too(scene):
+    photo, unknown, filled = scene
+    unknown[:] = False
+    unknown[60:100, 60:200] = True  # 20 px deep
+    filled[:] = photo / np.float32(127.5) - 1
+    filled[60:100, 60:130] = (12 / 127.5 * grid())[60:100, 60:130]  # to its right the photo itself
+    result = copied(photo, unknown, filled)
+    replaced = 127.5 * result[60 + GRIDS[1] : 100 - GRIDS[1], 60 + GRIDS[1] : 110]
+    assert np.abs((replaced * grid()[: replaced.shape[0], : replaced.shape[1]]).mean()) < 1
+    assert 9 < replaced.std() < 15
+    assert np.array_equal(result[:, 170:], filled[:, 170:])
+
+
+def test_thin_strokes_and_a_few_pixels_of_grid_stay(scene):
+    photo, unknown, filled = scene
+    filled[:] = photo / np.float32(127.5) - 1
+    for part in ((slice(60, 75), slice(20, 240)), (slice(100, 124), slice(100, 124))):
+        unknown[:] = False
+        unknown[part] = True
+        filled[part] = (12 / 127.5 * grid())[part]
+        assert np.array_equal(copied(photo, unknown, filled), filled)
 
 
 @pytest.mark.parametrize("copying", [None, copying_of(256)])
