@@ -41,7 +41,7 @@ def test_a_grid_in_grain_is_seen_where_it_is():
     assert found.shape == (160, 190)
     assert found[68:92, 76:88].min() > 0.9
     assert found[:, 125:].max() < 0.1
-    assert found[:25].max() == found[140:].max() == 0
+    assert max(found[:25].max(), found[140:].max()) < 0.01
 
 
 def test_stripes_are_one():
