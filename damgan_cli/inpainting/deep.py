@@ -29,7 +29,7 @@ SHALLOW, DEEP = 16, 48
 deeper than the latter is left alone but for grids, as little would change and it takes time."""
 GRIDS = 2, 8
 """The same depths where the fill is a grid."""
-_COPYING = Copying(blur=0.6, colours=40, twice=False)
+_COPYING = Copying(blur=0.6, colours=40)
 _SCALE = 2  # times smaller than the photo is what guides
 _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
 _FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.patchmatch import STEPS, Field, Octave
+from damgan_cli.inpainting.patchmatch import Field, Octave
 from damgan_cli.inpainting.resample import blurred, rescaled, sampled, squared, widely_blurred
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ class Copying(NamedTuple):
     """Standard deviation (px of the window) of the blur of the network's fill, about."""
     colours: float
     """Standard deviation (px of the photo) of the blur above which colours are the network's."""
-    twice: bool = True
-    """Whether each octave is searched among blurred patches, then sharp ones; if not, the first among the
-    former and the last among the latter, in half the time."""
 
 
 def copying_of(trained: int) -> Copying:
@@ -91,17 +88,15 @@ class Exemplar:
             softened = blurred(known, hole, copying.blur) if field is None else start
             alike = octave.of(np.where(hole[..., None], start, softened))
             handed = field and field.at(octave, finest)
-            steps = STEPS if copying.twice or field is None else ()
-            field = Field.found(alike, finest, handed, random, steps)
+            field = Field.found(alike, finest, handed, random)
             if field is None:  # too little is known
                 return
-            finer = -(-finest // 2)
-            last = finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST
-            if copying.twice or last:  # sharp by now: once more, among sharp patches
-                octave = octave.of(field.copied(octave))
-                field = field.searched(octave, random)
+            # sharp by now: once more, among sharp patches
+            octave = octave.of(field.copied(octave))
+            field = field.searched(octave, random)
             image = field.copied(octave)
-            if last:
+            finer = -(-finest // 2)
+            if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
                 break
             finest = finer
         colours: Any = np.where(hole[..., None], guide, known) - image

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.intp]  # (N,)
-    Steps = tuple[tuple[int, ...], ...]
 
 RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
@@ -32,9 +31,8 @@ _TARGETS = 1 << 14  # at most, likewise
 _BATCH = 256
 _NEAR = 0.15  # weight of the distance across the whole image, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
-STEPS = ((1, 4), (1, 2))
-"""Cells between neighbours, in either sweep of a search."""
-_RIM = max(map(max, STEPS))
+_STEPS = ((1, 4), (1, 2))  # cells between neighbours, in either sweep
+_RIM = max(map(max, _STEPS))
 
 
 class Octave:
@@ -123,12 +121,7 @@ class Field:
 
     @classmethod
     def found(
-        cls,
-        octave: Octave,
-        scale: int,
-        start: Field | None,
-        random: np.random.Generator,
-        steps: Steps = STEPS,
+        cls, octave: Octave, scale: int, start: Field | None, random: np.random.Generator
     ) -> Field | None:
         """The field of an octave, from ``start`` (it changes) or from nothing; None if no patch is known."""
         sources = np.flatnonzero(octave.usable)
@@ -145,7 +138,7 @@ class Field:
         lost = ~_rows(octave.usable, middles)
         middles[lost] = sources[random.integers(len(sources), size=int(lost.sum()))]
         start.offset = middles - start.places
-        return start.searched(octave, random, steps)
+        return start.searched(octave, random)
 
     def at(self, octave: Octave, scale: int) -> Field:
         """The same offsets for the places of a finer octave."""
@@ -169,10 +162,10 @@ class Field:
         ends, starts = np.divmod(place + offset, self.row), np.divmod(place, self.row)
         return cast("NDArray[np.intp]", np.stack(ends, 1) - np.stack(starts, 1))
 
-    def searched(self, octave: Octave, random: np.random.Generator, steps: Steps = STEPS) -> Field:
-        """The same field after one sweep in ``octave`` for each of ``steps``; its costs are of that octave.
+    def searched(self, octave: Octave, random: np.random.Generator) -> Field:
+        """The same field after two sweeps in ``octave``; its costs are of that octave.
 
-        A sweep is over what neighbours found, so many cells away, and a random search.
+        A sweep is over what neighbours found, at several distances, and a random search.
         """
         everyone = np.arange(len(self.places))
         wanted = octave.patches(self.places)
@@ -190,7 +183,7 @@ class Field:
         row = self.cells.shape[1]
         cells = self.cells.ravel()
         mine = np.flatnonzero(cells >= 0)  # in the order of the places
-        for sweep in steps:
+        for sweep in _STEPS:
             for step in sweep:
                 for direction in (-step * row, -step, step * row, step):
                     other = _rows(cells, mine + direction)

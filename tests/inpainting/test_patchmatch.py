@@ -47,7 +47,7 @@ def test_a_search_does_not_leave_the_photo_at_one_side_to_enter_at_the_other():
     rows, columns = np.indices(hole.shape)
     usable = octave.usable[octave.at(rows, columns)]
     assert usable[RADIUS:-RADIUS, RADIUS:-RADIUS].all()
-    farthest = max(max(map(max, patchmatch.STEPS)) * STRIDE, patchmatch._JUMP)
+    farthest = max(max(map(max, patchmatch._STEPS)) * STRIDE, patchmatch._JUMP)
     for shift in range(-farthest, farthest + 1):
         reached = octave.usable[octave.at(rows, columns) + shift] & usable
         assert (reached <= ((columns + shift >= 0) & (columns + shift < 40))).all()
