@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
-STRIDE = 2
-"""Every other pixel, along a side, looks for a patch of its own."""
+STRIDE = 4
+"""Every fourth pixel, along a side, looks for a patch of its own."""
 COHERENCE = 0.8
 """A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""
 _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [(0, 0)])  # of a patch
@@ -33,6 +33,7 @@ _NEAR = 0.15  # weight of the distance across the whole image, against colours i
 _JUMP = 8  # (px) of the random search
 _STEPS = ((1, 4), (1, 2))  # cells between neighbours, in either sweep
 _RIM = max(map(max, _STEPS))
+_PAD = -(-max(_RIM * STRIDE, _JUMP) // 2) - RADIUS  # so that rows are as far apart as a search looks
 
 
 class Octave:
@@ -52,17 +53,17 @@ class Octave:
         self.hole, self.wanted = hole, hole & wanted
         bad = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RADIUS + 1, 2 * RADIUS + 1), np.uint8))
         bad[:RADIUS] = bad[-RADIUS:] = bad[:, :RADIUS] = bad[:, -RADIUS:] = 1
-        self.usable = np.pad(bad == 0, RADIUS).ravel()
+        self.usable = np.pad(bad == 0, _PAD).ravel()
         """Middles of patches that are known and lie within the photo."""
-        self.known = np.pad(~hole, RADIUS).ravel()
-        self.row = hole.shape[1] + 2 * RADIUS
+        self.known = np.pad(~hole, _PAD).ravel()
+        self.row = hole.shape[1] + 2 * _PAD
         """Pixels of a padded row."""
         self._samples = _SAMPLES[:, 0] * self.row + _SAMPLES[:, 1]
         self._rough = rough
         self.image, self.pixels = image, self._padded(image)
 
     def _padded(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        edges = (RADIUS, RADIUS, RADIUS, RADIUS, cv2.BORDER_REFLECT_101)
+        edges = (_PAD, _PAD, _PAD, _PAD, cv2.BORDER_REFLECT_101)
         padded = cv2.copyMakeBorder(image, *edges)
         pixels = np.zeros((*padded.shape[:2], 4), np.float32)  # four values are read faster than three
         pixels[..., :3] = padded
@@ -78,7 +79,7 @@ class Octave:
 
     def at(self, rows: Numbers, columns: Numbers) -> Numbers:
         """The numbers of pixels."""
-        return cast("Numbers", (rows + RADIUS) * self.row + columns + RADIUS)
+        return cast("Numbers", (rows + _PAD) * self.row + columns + _PAD)
 
     def patches(self, middles: Numbers) -> NDArray[np.float32]:
         """(N, samples, 4): the patches around pixels."""
@@ -144,8 +145,7 @@ class Field:
         """The same offsets for the places of a finer octave."""
         places, cells = octave.targets()
         rows, columns = (
-            ((at - RADIUS + 0.5) * (scale / self.scale)).astype(np.intp)
-            for at in np.divmod(places, octave.row)
+            ((at - _PAD + 0.5) * (scale / self.scale)).astype(np.intp) for at in np.divmod(places, octave.row)
         )
         finer = np.rint(self.offset_at(rows, columns) * (self.scale / scale)).astype(np.intp)
         return Field(scale, octave.row, places, cells, finer[:, 0] * octave.row + finer[:, 1])

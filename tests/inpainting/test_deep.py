@@ -107,7 +107,7 @@ def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatc
 
 
 @pytest.mark.usefixtures("unseen")
-@pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 8, True)])
+@pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 16, True)])
 def test_only_what_is_deep_changes(scene, side, changes):
     photo, unknown, filled = scene
     unknown[:] = False
