@@ -28,12 +28,13 @@ _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [
 _BLOCK = 2048  # patches that are compared at a time: a core's cache holds them
 _SOURCES = 6000  # of the exhaustive search
 _TARGETS = 1 << 14  # at most, likewise
-_BATCH = 256
+_BATCH = 256  # places
 _NEAR = 0.15  # weight of the distance across the whole image, against colours in [-1, 1]
 _JUMP = 8  # (px) of the random search
 _STEPS = ((1, 4), (1, 2))  # cells between neighbours, in either sweep
 _RIM = max(map(max, _STEPS))
-_PAD = -(-max(_RIM * STRIDE, _JUMP) // 2) - RADIUS  # so that rows are as far apart as a search looks
+# rows are as far apart as a search looks, and patches at the rim have room
+_PAD = max(RADIUS, -(-max(_RIM * STRIDE, _JUMP) // 2) - RADIUS)
 
 
 class Octave:
