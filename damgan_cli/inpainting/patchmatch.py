@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 RADIUS = 3
 """A patch reaches this far (px of its octave) from its middle."""
-STRIDE = 4
-"""Every fourth pixel, along a side, looks for a patch of its own."""
+STRIDE = 3
+"""Every third pixel, along a side, looks for a patch of its own."""
 COHERENCE = 0.8
 """A neighbour's offset wins already if it costs at most 1 / this of the own one: agreement copies exactly."""
 _SAMPLES = np.array([(y, x) for y in (-3, -1, 1, 3) for x in (-3, -1, 1, 3)] + [(0, 0)])  # of a patch

@@ -32,7 +32,8 @@ def scene():
 
 @pytest.fixture
 def unseen(monkeypatch):
-    """Grids that nobody notices, so that only depth counts."""
+    """Grids that nobody notices, and holes of which every pixel is worth it: only depth counts."""
+    monkeypatch.setattr(deep, "_LEAST", 1)
     monkeypatch.setattr(
         deep, "gridness", lambda _filled, _unknown, wanted: np.zeros(wanted.shape, np.float32)
     )
@@ -107,7 +108,7 @@ def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatc
 
 
 @pytest.mark.usefixtures("unseen")
-@pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 16, True)])
+@pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 8, True)])
 def test_only_what_is_deep_changes(scene, side, changes):
     photo, unknown, filled = scene
     unknown[:] = False
@@ -139,14 +140,19 @@ def test_grids_are_replaced_near_known_pixels_too(scene):
     assert np.array_equal(result[:, 170:], filled[:, 170:])
 
 
-def test_thin_strokes_and_a_few_pixels_of_grid_stay(scene):
+@pytest.mark.parametrize(
+    ("part", "least"),
+    [((slice(60, 75), slice(20, 240)), 1), ((slice(100, 124), slice(100, 124)), deep._LEAST)],
+    ids=["strokes of 15 px", "a few pixels"],
+)
+def test_small_grids_stay(scene, monkeypatch, part, least):
     photo, unknown, filled = scene
+    monkeypatch.setattr(deep, "_LEAST", least)
+    unknown[:] = False
+    unknown[part] = True
     filled[:] = photo / np.float32(127.5) - 1
-    for part in ((slice(60, 75), slice(20, 240)), (slice(100, 124), slice(100, 124))):
-        unknown[:] = False
-        unknown[part] = True
-        filled[part] = (12 / 127.5 * grid())[part]
-        assert np.array_equal(copied(photo, unknown, filled), filled)
+    filled[part] = (12 / 127.5 * grid())[part]
+    assert np.array_equal(copied(photo, unknown, filled), filled)
 
 
 @pytest.mark.parametrize("copying", [None, copying_of(256)])
