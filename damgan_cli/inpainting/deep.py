@@ -17,7 +17,7 @@ import numpy as np
 
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.grids import gridness
-from damgan_cli.inpainting.resample import blurred, contrast_restored, squared
+from damgan_cli.inpainting.resample import blurred, contrast_restored, mixed, pasted, squared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,15 +43,15 @@ def with_copied_detail(
     photo: NDArray[np.uint8],
     unknown: NDArray[np.bool_],
     wanted: NDArray[np.bool_],
+    depth: NDArray[np.float32],
     reduce: Reduce,
 ) -> NDArray[np.float32]:
     """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole and where it is a grid.
 
-    It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w); of that ``wanted`` (h, w)
-    is changed, if it is deeper than `DEEP` anywhere or a grid. ``reduce`` is that of `Exemplar`. Known pixels
-    stay as they are, and so does everything where too little is known.
+    It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w) and its ``depth`` (px); of
+    that ``wanted`` (h, w) is changed, if it is deeper than `DEEP` anywhere or a grid. ``reduce`` is that of
+    `Exemplar`. Known pixels stay as they are, and so does everything where too little is known.
     """
-    depth: NDArray[Any] = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     deepest = float(depth[wanted].max(initial=0))
     if deepest <= GRIDS[1]:
         return filled
@@ -69,9 +69,9 @@ def with_copied_detail(
     if source.field is None:
         return filled
     share = much * source.agreement
-    mixed = filled + share[..., None] * (source.copied - filled)
-    restored = contrast_restored(mixed, share**2 + (1 - share) ** 2, _MIXED)
-    return cast("NDArray[np.float32]", np.where(share[..., None] > 0, restored, filled))
+    both = mixed(filled, source.copied, share)
+    restored = contrast_restored(both, share**2 + (1 - share) ** 2, _MIXED)
+    return pasted(filled, restored, share > 0)
 
 
 def ramp(depth: NDArray[np.float32], shallow: float, deep: float) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from damgan_cli.inpainting.patchmatch import Field, Octave
-from damgan_cli.inpainting.resample import blurred, rescaled, sampled, squared, widely_blurred
+from damgan_cli.inpainting.resample import blurred, mixed, pasted, rescaled, sampled, squared, widely_blurred
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +82,11 @@ class Exemplar:
             if rough is not None:
                 smaller = cv2.resize(rough, shape[::-1], interpolation=cv2.INTER_AREA)
                 alike_in = cast("NDArray[np.float32]", smaller)
-            octave = Octave(np.where(hole[..., None], start, known), hole, near, alike_in)
+            octave = Octave(pasted(known, start, hole), hole, near, alike_in)
             # What is in the hole is blurred: among sharp patches it would find the smoothest. So known
             # pixels are as blurred while it looks: as a network's fill is, or as the octave below has them.
             softened = blurred(known, hole, copying.blur) if field is None else start
-            alike = octave.of(np.where(hole[..., None], start, softened))
+            alike = octave.of(pasted(softened, start, hole))
             handed = field and field.at(octave, finest)
             field = Field.found(alike, finest, handed, random)
             if field is None:  # too little is known
@@ -99,13 +99,12 @@ class Exemplar:
             if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
                 break
             finest = finer
-        colours: Any = np.where(hole[..., None], guide, known) - image
+        colours: Any = pasted(known, guide, hole) - image
         colours = widely_blurred(colours, max(copying.colours / finest, 0.5))
         self.finest, self.field = finest, field
         self.copied: NDArray[np.float32] = image + colours
-        self.agreement = agreement(self.copied, guide, scale / finest, copying.blur)
-        kept = guide + self.agreement[..., None] * (self.copied - guide)
-        self.result = np.where(hole[..., None], kept, known)
+        self.agreement = agreement(self.copied, filled, scale / finest, copying.blur)
+        self.result = pasted(known, mixed(guide, self.copied, self.agreement), hole)
 
     def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:
         """(h, w, 3), to be added to the enlarged window in ``piece`` (rows, columns) of the photo."""
@@ -143,16 +142,18 @@ class Exemplar:
 def agreement(
     copied: NDArray[np.float32], fill: NDArray[np.float32], scale: float, blur: float
 ) -> NDArray[np.float32]:
-    """(h, w) in [0, 1]: how far ``copied`` (h, w, 3) shows what ``fill`` shows, both in [-1, 1].
+    """(H, W) in [0, 1]: how far ``copied`` (H, W, 3) shows what ``fill`` (h, w, 3) shows, both in [-1, 1].
 
     1 where they differ by less than the fill varies nearby, 0 where by several times as much: there what was
     copied belongs elsewhere, and is seen as blots and torn edges. ``scale`` is how many pixels make one of
-    the window, and ``blur`` of those the standard deviation of what is finer than the fill, and not compared.
+    the fill, and ``blur`` of those the standard deviation of what is finer than the fill, and not compared.
     """
 
     def averaged(layer: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-        return cast("NDArray[np.float32]", cv2.GaussianBlur(layer, (0, 0), sigma * scale))
+        return cast("NDArray[np.float32]", cv2.GaussianBlur(layer, (0, 0), sigma))
 
-    off = averaged(squared(averaged(copied - fill, blur)), 2)
+    seen = rescaled(averaged(copied, blur * scale), scale, fill.shape[:2])
+    off = averaged(squared(seen - averaged(fill, blur)), 2)
     variance = averaged(squared(fill), 2) - squared(averaged(fill, 2))
-    return averaged(1 / (1 + (off / (np.maximum(variance, 0) + _LEVELS)) ** 4), 1)
+    alike = averaged(1 / (1 + (off / (np.maximum(variance, 0) + _LEVELS)) ** 4), 1)
+    return np.clip(rescaled(alike, 1 / scale, copied.shape[:2]), 0, 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
+import torch
 
 from damgan_cli.inpainting.resample import rescaled
 
@@ -41,7 +42,7 @@ def gridness(
 
     It has to repeat itself more than most of what is known, outside of the hole ``unknown`` (h, w).
     """
-    gray = filled.mean(2)
+    gray: Any = cv2.transform(filled, np.full((1, 3), 1 / 3, np.float32))
     gray -= cv2.GaussianBlur(gray, (0, 0), _FINE)
     first = _STEP // 2  # middle of the first window
     lost = cv2.dilate(unknown.astype(np.uint8), np.ones((_SIDE, _SIDE)))[first::_STEP, first::_STEP] > 0
@@ -53,9 +54,11 @@ def gridness(
     windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(padded, (_SIDE, _SIDE))
     windows = windows[first : unknown.shape[0] : _STEP, first : unknown.shape[1] : _STEP]
     rows, columns = np.nonzero(~lost)
-    some = slice(None, None, -(-len(rows) // _ENOUGH) or None)
-    usual = _repeated(windows[rows[some], columns[some]])
-    least = max(_GRID, float(np.quantile(usual, _USUAL)) + _MORE) if len(usual) else _GRID
+    least = _GRID
+    if len(rows):
+        some = slice(None, None, -(-len(rows) // _ENOUGH))
+        usual = _repeated(windows[rows[some], columns[some]])
+        least = max(least, float(np.quantile(usual, _USUAL)) + _MORE)
     result[asked] = np.clip((_repeated(windows[asked]) - least) / _RAMP, 0, 1)
     spread = cast("NDArray[np.float32]", cv2.blur(cv2.dilate(result, np.ones((3, 3))), (3, 3)))
     return np.clip(rescaled(spread, 1 / _STEP, wanted.shape), 0, 1)
@@ -75,6 +78,6 @@ def _repeated(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _autocorrelation(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, `_SIDE`, `_SIDE`), 1 without a shift; as shifts leave on one side they enter on the other."""
-    spectrum = np.fft.rfft2(windows)
-    products = np.fft.irfft2(spectrum.real**2 + spectrum.imag**2)
-    return cast("NDArray[np.float32]", products / np.maximum(products[:, :1, :1], 1e-6))
+    spectrum = torch.fft.rfft2(torch.from_numpy(windows))  # numpy's takes three times as long
+    products = torch.fft.irfft2(spectrum.real.square() + spectrum.imag.square())
+    return cast("NDArray[np.float32]", (products / products[:, :1, :1].clamp_min(1e-6)).numpy())

@@ -37,7 +37,8 @@ def match_seam(
     if ring.any():
         rows, columns = (np.flatnonzero(ring.any(axis) | hole.any(axis)) for axis in (1, 0))
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        error = np.where(ring[box][..., None], known[box] - fill[box], np.float32(0))
+        error = np.zeros((*ring[box].shape, 3), np.float32)
+        cv2.copyTo(known[box] - fill[box], ring[box], error)
         result[box] += _membrane(error, ring[box] if deep is None else ring[box] | deep[box])
     return result
 

@@ -65,12 +65,11 @@ class Octave:
 
     def _padded(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         edges = (_PAD, _PAD, _PAD, _PAD, cv2.BORDER_REFLECT_101)
-        padded = cv2.copyMakeBorder(image, *edges)
-        pixels = np.zeros((*padded.shape[:2], 4), np.float32)  # four values are read faster than three
-        pixels[..., :3] = padded
+        colours = cv2.split(cv2.copyMakeBorder(image, *edges))
+        rough = np.zeros_like(colours[0])  # four values are read faster than three
         if self._rough is not None:
-            pixels[..., 3] = cv2.copyMakeBorder(self._rough, *edges)
-        return pixels.reshape(-1, 4)
+            rough = cv2.copyMakeBorder(self._rough, *edges)
+        return cast("NDArray[np.float32]", cv2.merge([*colours, rough]).reshape(-1, 4))
 
     def of(self, image: NDArray[np.float32]) -> Octave:
         """The same octave with another image."""

@@ -25,7 +25,26 @@ def blurred(known: NDArray[np.float32], hole: NDArray[np.bool_], sigma: float) -
 
 def squared(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """(h, w): sum of the squares over the channels."""
-    return cast("NDArray[np.float32]", np.einsum("ijk,ijk->ij", image, image))
+    summed: Any = cv2.transform(cv2.multiply(image, image), np.ones((1, image.shape[2]), np.float32))
+    return cast("NDArray[np.float32]", summed)
+
+
+def pasted(
+    image: NDArray[np.float32], fill: NDArray[np.float32], hole: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """``image`` (h, w, C), with ``fill`` in ``hole`` (h, w): ten times as fast as np.where."""
+    result: NDArray[np.float32] = image.copy()
+    cv2.copyTo(fill, hole.astype(np.uint8), result)
+    return result
+
+
+def mixed(
+    one: NDArray[np.float32], other: NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """``one`` (h, w, 3), with as much of ``other`` in it as ``share`` (h, w) says, in [0, 1]."""
+    shares: Any = cv2.merge([share] * 3)  # numpy repeats one value three times as slowly
+    changed: NDArray[Any] = one + shares * (other - one)
+    return changed
 
 
 def widely_blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -50,13 +69,23 @@ def contrast_restored(
     of w², of the variance (Heitz & Neyret 2018), and so looks blurred.
     """
     smooth: NDArray[Any] = cv2.GaussianBlur(mixture, (0, 0), sigma)
-    return cast("NDArray[np.float32]", smooth + (mixture - smooth) / np.sqrt(kept)[..., None])
+    lost: Any = cv2.merge([np.sqrt(kept)] * 3)
+    restored: NDArray[Any] = smooth + (mixture - smooth) / lost
+    return restored
 
 
 def rescaled(image: NDArray[np.float32], factor: float, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """``image`` (h, w, C), 1 / ``factor`` times as large, bicubic, cut or continued to ``shape``."""
     if factor == 1 and image.shape[:2] == shape:
         return image
+    times = round(1 / factor)
+    if times * factor == 1 and all(
+        side * times >= wanted for side, wanted in zip(image.shape, shape, strict=False)
+    ):
+        larger: Any = cv2.resize(
+            image, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC
+        )  # the same, faster
+        return cast("NDArray[np.float32]", larger[: shape[0], : shape[1]])
     shift = 0.5 * factor - 0.5
     matrix = np.array([[factor, 0, shift], [0, factor, shift]], np.float64)
     flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 
@@ -47,7 +48,8 @@ def grid():
 
 def copied(photo, unknown, filled, wanted=None):
     reduce = partial(reduced, photo, unknown)
-    return with_copied_detail(filled, photo, unknown, unknown if wanted is None else wanted, reduce)
+    depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return with_copied_detail(filled, photo, unknown, unknown if wanted is None else wanted, depth, reduce)
 
 
 def test_a_grid_becomes_the_texture_around_the_hole(scene):

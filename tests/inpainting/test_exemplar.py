@@ -117,7 +117,7 @@ def test_blots_disagree_with_the_fill_and_finer_detail_does_not():
     copied = fill + np.random.default_rng(0).normal(0, 0.15, fill.shape).astype(np.float32)
     copied[40:80, 15:35] = 0.5  # where the fill is even
     copied[:, 60:62] = 0  # the edge two pixels off
-    found = agreement(copied, fill, scale=2, blur=0.9)
+    found = agreement(copied, fill[::2, ::2], scale=2, blur=0.9)
     assert found[50:70, 20:30].max() < 0.05
     assert found[:, 56:66].mean() > 0.9
     assert found[:20].mean() > 0.9

@@ -10,7 +10,7 @@ import re
 import struct
 import zlib
 from io import BytesIO
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     Chunk = tuple[bytes, bytes]  # type and body
 
+_TO_OPENCV = {"RGB": cv2.COLOR_RGB2BGR, "RGBA": cv2.COLOR_RGBA2BGRA}
 _GRAPHICS = 4  # what shrinks by more than this from runs alone is no photo
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
@@ -132,11 +133,24 @@ def _write(photo: Photo, quality: int | None) -> bytes:  # noqa: ARG001  # it ha
 def _pixels(photo: Photo) -> bytes:
     """A PNG file of 8-bit pixels.
 
-    Photos repeat themselves in runs alone. To look for nothing else takes a third of the time or less, and
+    Photos repeat themselves in runs alone. To look for nothing else takes a quarter of the time or less, and
     makes files at most 3 % larger. Graphics are worth the full search.
     """
-    quick = save(photo, "PNG", compress_type=zlib.Z_RLE)
+    if photo.kind in _TO_OPENCV:
+        quick = _runs(cv2.cvtColor(photo.pixels, _TO_OPENCV[photo.kind]))
+    else:
+        quick = save(photo, "PNG", compress_type=zlib.Z_RLE)
     return save(photo, "PNG") if len(quick) < photo.pixels.size / _GRAPHICS else quick
+
+
+def _runs(pixels: NDArray[Any]) -> bytes:
+    """A PNG file of 8-bit pixels in OpenCV's order, which it encodes in two thirds of Pillow's time."""
+    how = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    how += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    done, data = cv2.imencode(".png", pixels, how)
+    if not done:
+        raise ValueError("OpenCV cannot encode its pixels")
+    return bytes(data)
 
 
 def _deep_pixels(deep: NDArray[np.uint16]) -> bytes:
