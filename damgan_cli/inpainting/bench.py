@@ -47,11 +47,11 @@ class Bench:
         """The generator alone, in the batches in which a folder run asks for it, one on each core."""
         inpainter = self.inpainter
         numbers = [number % _KINDS for number in range(self._at_once)]
-        batches: list[tuple[Tensor, Tensor, float | None]] = []
+        batches: list[tuple[Tensor, Tensor, float | None, Tensor | None]] = []
 
-        def record(image: Tensor, mask: Tensor, blur: float | None) -> Tensor:
-            batches.append((image, mask, blur))
-            filled: Tensor = generate(image, mask, blur)
+        def record(image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None) -> Tensor:
+            batches.append((image, mask, blur, given))
+            filled: Tensor = generate(image, mask, blur, given)
             return filled
 
         fit = inpainter.fit
@@ -106,7 +106,7 @@ class Bench:
     def all_else(self, rate: float) -> float:
         """The same with a generator that gives gray at once: reading, windows, exemplars, writing."""
 
-        def gray(image: Tensor, mask: Tensor, _blur: float | None) -> Tensor:
+        def gray(image: Tensor, mask: Tensor, *_: object) -> Tensor:
             return torch.cat([torch.zeros_like(image), mask], dim=1)
 
         with _replaced(self.inpainter, gray):
@@ -179,12 +179,10 @@ def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[
 
 
 @contextmanager
-def _replaced(
-    inpainter: Inpainter, generate: Callable[[Tensor, Tensor, float | None], Tensor]
-) -> Iterator[Any]:
+def _replaced(inpainter: Inpainter, generate: Callable[..., Tensor]) -> Iterator[Any]:
     """Another ``generate`` for a while; gives the inpainter's own."""
     own = inpainter.generate
-    inpainter.generate = generate  # type: ignore[method-assign, assignment]
+    inpainter.generate = generate  # type: ignore[method-assign]
     try:
         yield own
     finally:

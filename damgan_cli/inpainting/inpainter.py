@@ -23,6 +23,7 @@ from damgan_cli.inpainting.plan import (
     LARGEST,
     NATIVE,
     NO_LIMIT,
+    OCTAVE_BLUR,
     REFINED,
     Reach,
     plan,
@@ -191,7 +192,8 @@ class Inpainter:
                 )
             for window in plan(image, hole, reach=self.reach):
                 waiting.append((window, fill))
-                if sum(other.hole.size for other, _ in waiting) > _WINDOW_PIXELS:
+                # as large as their octaves may become
+                if sum(min(other.unknown.size, LARGEST**2) for other, _ in waiting) > _WINDOW_PIXELS:
                     self._fill(waiting, progress)
                     waiting = []
         self._fill(waiting, progress)
@@ -210,6 +212,11 @@ class Inpainter:
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
                 fills |= zip(numbers, self._run(batch, blur), strict=True)
+        for number, (window, photo) in enumerate(windows):
+            while self._has_octave(window):
+                window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
+                (fills[number],) = self._run([window], None)
+            windows[number] = window, photo
         copying = self.copying
         at_once = min(torch.get_num_threads(), _PREPARED)
 
@@ -227,11 +234,24 @@ class Inpainter:
                             window.paste(ready, photo.rgb, photo.fakeness)
                         progress.add(window)
 
+    def _has_octave(self, window: Window) -> bool:
+        """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
+
+        Where it is compact, known patches continue the surroundings better (docs/experiments.md, section 13).
+        """
+        if not self.refines or window.scale == 1 or window.depth <= self.reach.compact:
+            return False
+        larger = window.scale / -(-window.scale // 2)
+        return window.hole.size * larger**2 <= LARGEST**2
+
     def _run(self, windows: list[Window], blur: float | None) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
-            filled = self._forward(np.stack(images), np.stack(holes), blur)
+            given = [window.given for window in windows if window.given is not None]  # all or none
+            filled = self._forward(
+                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None
+            )
             if not np.isfinite(filled).all():
                 raise WeightsError(
                     f"The weights {self.weights.name} give NaN or infinite values in {self.dtype}.",
@@ -253,29 +273,44 @@ class Inpainter:
         return self._run(windows[:half], blur) + self._run(windows[half:], blur)
 
     def _forward(
-        self, images: NDArray[np.float32], holes: NDArray[np.bool_], blur: float | None
+        self,
+        images: NDArray[np.float32],
+        holes: NDArray[np.bool_],
+        blur: float | None,
+        given: NDArray[np.float32] | None,
     ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
-        given = torch.from_numpy(images), torch.from_numpy(holes)
+        arrays = [torch.from_numpy(images), torch.from_numpy(holes)]
+        if given is not None:
+            arrays.append(torch.from_numpy(given))
         if self.device.type == "cuda":  # from pinned memory a copy need not be waited for
-            given = given[0].pin_memory(), given[1].pin_memory()
+            arrays = [array.pin_memory() for array in arrays]
         with contextlib.nullcontext() if self.device.type == "cpu" else self._turn:
-            image = given[0].to(self.device, non_blocking=True).permute(0, 3, 1, 2)  # channels last already
-            mask = given[1].to(self.device, non_blocking=True)[:, None].float()  # (B, 1, h, w)
-            return self.generate(image, mask, blur).permute(0, 2, 3, 1).cpu().numpy()
+            image, hole, *start = (array.to(self.device, non_blocking=True) for array in arrays)
+            mask = hole[:, None].float()  # (B, 1, h, w)
+            first = start[0].permute(0, 3, 1, 2) if start else None
+            filled = self.generate(image.permute(0, 3, 1, 2), mask, blur, first)  # channels last already
+            return filled.permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
-    def generate(self, image: torch.Tensor, mask: torch.Tensor, blur: float | None = None) -> torch.Tensor:
+    def generate(
+        self,
+        image: torch.Tensor,
+        mask: torch.Tensor,
+        blur: float | None = None,
+        given: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
-        With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px.
+        With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
+        (B, 3, h, w) it refines that.
         """
         h, w = mask.shape[2:]
         low = self.dtype != torch.float32
         autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
         with autocast:
             if blur is None:
-                output = self.generator(image, mask)
+                output = self.generator(image, mask, given=given)
             else:
                 output = self.generator(image, mask, len(image), blur)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)

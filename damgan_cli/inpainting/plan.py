@@ -44,12 +44,15 @@ REFINED = 48
 shallower holes it gains nothing, and it takes a fifth of the time (docs/experiments.md, section 12)."""
 BLUR = 3.0
 """σ (px) by which that fill is blurred: less gives sharper and more daring fills."""
+OCTAVE_BLUR = 3.5
+"""σ (px) by which a reduced window's fill is blurred, once enlarged, before it is refined (section 16)."""
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
 _MERGE = 16  # parts of a hole closer than twice this (px) are filled together
-_COMPACT = 2.5
+_COMPACT = 3.5
 """A part of a hole is an object's outline, not strokes, if it is no larger than so many of the largest circle
-within: 2.4 at most in 16 of 17 such masks, 2.8 and more in 26 of 30 parts of irregular ones (docs/fit.md)."""
+within: outlines drawn by hand have 3.3 at most, as of people who stand, and 31 of 38 parts of irregular masks
+3.9 and more (docs/fit.md)."""
 
 
 class Reach(NamedTuple):

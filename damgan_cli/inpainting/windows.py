@@ -7,7 +7,7 @@ hole ever gets into a window. plan.py says which windows a photo gets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -17,7 +17,7 @@ import numpy as np
 from damgan_cli.inpainting.deep import with_copied_detail
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.membrane import match_seam
-from damgan_cli.inpainting.resample import enlarged, pasted, sampled
+from damgan_cli.inpainting.resample import enlarged, pasted, rescaled, sampled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,6 +64,8 @@ class Window:
     ones gave; the smaller of both does."""
     second: bool = False
     """Whether others have filled this part before: its fill counts only where it expects to be less off."""
+    given: NDArray[np.float32] | None = None
+    """(h, w, 3) in [-1, 1], if it is filled by refining this, instead of the coarse stage's result."""
 
     @property
     def depth(self) -> float:
@@ -95,6 +97,22 @@ class Window:
         )
         return bool((mine & theirs).any())
 
+    def finer(self, fill: NDArray[np.float32], rgb: NDArray[np.uint8], blur: float) -> Window:
+        """The next octave: the same window at twice the size, where ``fill`` (h, w, 4), enlarged, is given.
+
+        It is blurred by ``blur`` px of the finer window, as detail of this size is none of the next.
+        ``rgb`` is as for `prepared`, if this window is reduced.
+        """
+        scale = -(-self.scale // 2)
+        image, hole = reduced(rgb[self.box], self.unknown, scale)
+        smooth = cv2.GaussianBlur(self._matched(fill), (0, 0), blur * scale / self.scale)
+        given = rescaled(cast("NDArray[np.float32]", smooth), scale / self.scale, hole.shape)
+        return replace(self, scale=scale, image=image, hole=hole, given=given)
+
+    def _matched(self, fill: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(h, w, 3): known pixels, and a ``fill`` (h, w, 4) with the colours of their border."""
+        return pasted(self.image, match_seam(fill[..., :3], self.image, self.hole), self.hole)
+
     def prepared(
         self,
         fill: NDArray[np.float32],
@@ -113,8 +131,7 @@ class Window:
         choice = self._less_fake(fill[..., 3], fakeness[self.box]) if self.second else None
         if choice is not None and not choice.any():
             return None
-        matched = match_seam(fill[..., :3], self.image, self.hole)
-        colours = pasted(self.image, matched, self.hole)
+        colours = self._matched(fill)
         photo = rgb[self.box]
         source: Exemplar | None = None
         reduce = partial(reduced, photo, self.unknown)

@@ -232,14 +232,21 @@ class Generator(nn.Module):
         return F.interpolate(smooth, scale_factor=2.0, mode="bilinear")
 
     def forward(
-        self, image: Tensor, mask: Tensor, refined: int = 0, sigma: float | Tensor = LARGEST_BLUR
+        self,
+        image: Tensor,
+        mask: Tensor,
+        refined: int = 0,
+        sigma: float | Tensor = LARGEST_BLUR,
+        given: Tensor | None = None,
     ) -> GeneratorOutput:
         """Fill the hole.
 
         ``image`` is (B, 3, H, W) in [-1, 1]; what it holds under the hole is blanked here and never seen.
         ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
         ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
-        result. If all are, there is no other coarse result. Raises ValueError on other shapes.
+        result. If all are, there is no other coarse result. ``given`` (B, 3, H, W), known pixels and a fill,
+        takes its place for all images: so the DAM stage refines a fill made elsewhere. Raises ValueError on
+        other shapes.
         """
         B, channels, H, W = image.shape
         if channels != 3 or mask.shape != (B, 1, H, W):
@@ -255,9 +262,12 @@ class Generator(nn.Module):
         pad = (0, -W % multiple, 0, -H % multiple)
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
-        below = self.from_below(x[:refined], mask[:refined], sigma) if refined else x[:0]
-        coarse = below if refined == B else self.coarse_result(x, mask)  # (B, 3, H', W')
+        if given is None:
+            below = self.from_below(x[:refined], mask[:refined], sigma) if refined else x[:0]
+            coarse = below if refined == B else self.coarse_result(x, mask)  # (B, 3, H', W')
+            given = torch.cat([below, coarse[refined:]]) if refined else coarse
+        else:
+            coarse = given = F.pad(given, pad, mode="replicate")
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
-        given = torch.cat([below, coarse[refined:]]) if refined else coarse
         result, fakeness = self.dam_stage(composite(x, mask, given), mask)  # (B, 3, H', W'), four maps
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

@@ -9,6 +9,7 @@ import pytest
 
 from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import LARGEST, NATIVE, NO_LIMIT, OVERLAP, REACH, Reach, plan, reach_of
+from damgan_cli.inpainting.windows import blanked, reduced
 from tests.inpainting.holes import HOLES, hole_with, photo
 
 
@@ -197,3 +198,35 @@ def test_a_small_hole_in_a_huge_photo_costs_what_the_hole_costs():
     (alone,) = plan(rgb[3600:, :400], hole[3600:, :400])
     assert np.array_equal(window.image, alone.image)
     assert np.array_equal(window.part, alone.part)
+
+
+@pytest.mark.parametrize(("scale", "octaves"), [(2, [1]), (3, [2, 1])])
+def test_octaves_go_on_from_the_fill_where_it_lies(scale, octaves):
+    """A ramp that is filled well goes on as a ramp, in place; sides are no multiples of the scale."""
+    height, width = 301, 403
+    rgb = (
+        np.linspace(20, 230, height * width).reshape(width, height).T[..., None].repeat(3, 2).astype(np.uint8)
+    )
+    nowhere = np.zeros((height, width), bool)
+    hole = hole_with((height, width), (100, 200, 100, 300))
+    (window,) = plan(rgb, hole, reach=Reach(50 / scale, 50 / scale, 50 / scale))
+    assert window.scale == scale
+    for octave in octaves:
+        well = reduced(rgb[window.box], nowhere[window.box], window.scale)[0]
+        window = window.finer(np.dstack([well, well[..., 0]]), rgb, 2.0)
+        image, unknown = reduced(rgb[window.box], hole[window.box], octave)
+        assert window.scale == octave
+        assert np.array_equal(window.image, image)
+        assert np.array_equal(window.hole, unknown)
+    off = np.abs(window.given - blanked(rgb, nowhere)[window.box])
+    assert off[8:-8, 8:-8].max() < 0.01  # a level
+
+
+def test_what_the_next_octave_starts_from_is_blurred_and_has_the_colours_of_the_border():
+    rgb = np.full((300, 400, 3), 200, np.uint8)
+    hole = hole_with((300, 400), (100, 200, 100, 300))
+    (window,) = plan(rgb, hole, reach=Reach(25, 25, 25))
+    noise = np.random.default_rng(0).normal(0, 0.2, (*window.hole.shape, 4)).astype(np.float32)
+    sharp, soft = (window.finer(noise, rgb, blur).given[hole[window.box]] for blur in (0.5, 4))
+    assert 0.25 * sharp.std() > soft.std() > 0.01
+    assert soft.mean() == pytest.approx(200 / 127.5 - 1, abs=0.1)  # not 0

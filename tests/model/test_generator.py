@@ -153,6 +153,21 @@ def test_refined_images_see_the_fill_of_half_the_size_and_the_others_the_coarse_
     assert torch.allclose(every.result[:2], some.result[:2], atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (1, 1)])
+def test_what_is_given_takes_the_place_of_the_coarse_result(generator, size):
+    torch.manual_seed(0)
+    image, given = torch.rand(2, 2, 3, *size) * 2 - 1
+    mask = (torch.rand(2, 1, *size) < 0.5).float()
+    multiple = generator.size_multiple
+    pad = (0, -size[1] % multiple, 0, -size[0] % multiple)
+    padded, hole, start = (F.pad(x, pad, mode="replicate") for x in (image, mask, given))
+    with torch.no_grad():
+        output = generator(image, mask, given=given)
+        wanted = generator.dam_stage(composite(padded, hole, start), hole)[0]
+    assert torch.equal(output.coarse, given)
+    assert torch.allclose(output.result, wanted[..., : size[0], : size[1]], atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, dtype):
     """Under autocast too: weights cast for the fill of half the size must still get their gradients."""
