@@ -5,7 +5,7 @@ grids. Averaged to half its size a fill hardly shows them, so that is what exemp
 copied takes the place of the fill where both show the same: everywhere deep in a hole, and nearer to known
 pixels where the fill is a grid (grids.py). Half the size does not tell how rough a place is, and smooth
 patches fit anything; so patches are to be as rough as the network's fill is. docs/experiments.md, sections 14
-and 15.
+to 16.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.grids import gridness
-from damgan_cli.inpainting.resample import blurred, contrast_restored, mixed, pasted, squared
+from damgan_cli.inpainting.resample import blurred, contrast_restored, mixed, pasted, rescaled, squared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,9 @@ _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
 _FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other
 _LITTLE = 0.1  # a smaller share of copies in a pixel is not worth its time
 _LEAST = 2000  # and neither is a smaller sum of shares (px)
+_STEEP = 0.05, 0.12  # slopes (RMS a pixel of half the size) from which on there is an edge, and surely one
+_ALIGNED = 0.6, 0.9  # likewise how far slopes have one direction: their coherence, 0 to 1
+_NEARBY = 3.0  # px of half the size (σ) over which slopes are averaged
 _MIXED = 2.0  # px (σ): what is finer loses contrast where copies and fill are mixed
 
 
@@ -45,12 +48,15 @@ def with_copied_detail(
     wanted: NDArray[np.bool_],
     depth: NDArray[np.float32],
     reduce: Reduce,
+    *,
+    edges_kept: bool = False,
 ) -> NDArray[np.float32]:
     """``filled`` (h, w, 3) in [-1, 1], with copied detail deep in the hole and where it is a grid.
 
     It is as large as ``photo`` (h, w, 3) uint8, with the hole ``unknown`` (h, w) and its ``depth`` (px); of
     that ``wanted`` (h, w) is changed, if it is deeper than `DEEP` anywhere or a grid. ``reduce`` is that of
-    `Exemplar`. Known pixels stay as they are, and so does everything where too little is known.
+    `Exemplar`. Known pixels stay as they are, and so does everything where too little is known. With
+    ``edges_kept`` edges stay those of ``filled``: copies tear them.
     """
     deepest = float(depth[wanted].max(initial=0))
     if deepest <= GRIDS[1]:
@@ -69,14 +75,30 @@ def with_copied_detail(
     if source.field is None:
         return filled
     share = much * source.agreement
+    if edges_kept:
+        share *= 1 - np.clip(rescaled(edges(half), 1 / _SCALE, share.shape), 0, 1)
     both = mixed(filled, source.copied, share)
     restored = contrast_restored(both, share**2 + (1 - share) ** 2, _MIXED)
     return pasted(filled, restored, share > 0)
 
 
-def ramp(depth: NDArray[np.float32], shallow: float, deep: float) -> NDArray[np.float32]:
-    """0 up to ``shallow``, 1 from ``deep`` on."""
-    return cast("NDArray[np.float32]", np.clip((depth - shallow) / (deep - shallow), 0, 1))
+def ramp(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """0 up to ``low``, 1 from ``high`` on."""
+    return cast("NDArray[np.float32]", np.clip((values - low) / (high - low), 0, 1))
+
+
+def edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) in [0, 1]: how surely ``image`` (h, w, 3) in [-1, 1] has an edge or line there, and no texture.
+
+    Slopes are steep, and have one direction: the structure tensor (Bigün & Granlund 1987).
+    """
+    gray: Any = cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
+    across, down = (cv2.Sobel(gray, -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    products = (across * across, down * down, across * down)
+    xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), _NEARBY) for product in products)
+    apart = np.hypot(xx - yy, 2 * xy)  # of the tensor's two eigenvalues
+    steepest = np.sqrt((xx + yy + apart) / 2)
+    return ramp(steepest, *_STEEP) * ramp(apart / (xx + yy + 1e-6), *_ALIGNED)
 
 
 def roughness(image: NDArray[np.float32], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

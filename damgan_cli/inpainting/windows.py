@@ -136,7 +136,15 @@ class Window:
         source: Exemplar | None = None
         reduce = partial(reduced, photo, self.unknown)
         if copying is not None and self.scale == 1:
-            colours = with_copied_detail(colours, photo, self.unknown, self.part, self.depths, reduce)
+            colours = with_copied_detail(
+                colours,
+                photo,
+                self.unknown,
+                self.part,
+                self.depths,
+                reduce,
+                edges_kept=self.given is not None,
+            )
         if copying is not None and self.scale > 1:
             wanted = self.part
             if choice is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from damgan_cli.inpainting import deep, exemplar
-from damgan_cli.inpainting.deep import DEEP, GRIDS, SHALLOW, roughness, with_copied_detail
+from damgan_cli.inpainting.deep import DEEP, GRIDS, SHALLOW, edges, roughness, with_copied_detail
 from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import Reach, plan
 from damgan_cli.inpainting.windows import reduced
@@ -46,10 +46,11 @@ def grid():
     return np.float32(np.outer(wave, wave))[..., None].repeat(3, 2)
 
 
-def copied(photo, unknown, filled, wanted=None):
+def copied(photo, unknown, filled, wanted=None, **options):
     reduce = partial(reduced, photo, unknown)
     depth = cv2.distanceTransform(unknown.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return with_copied_detail(filled, photo, unknown, unknown if wanted is None else wanted, depth, reduce)
+    wanted = unknown if wanted is None else wanted
+    return with_copied_detail(filled, photo, unknown, wanted, depth, reduce, **options)
 
 
 def test_a_grid_becomes_the_texture_around_the_hole(scene):
@@ -178,3 +179,44 @@ def test_roughness_is_what_is_fine_in_hole_and_known_pixels_apart(scene):
     rough = roughness(filled, unknown)
     assert np.abs(rough[:60, :60] / (0.1 * np.sqrt(3)) - 1).mean() < 0.15
     assert rough[HOLE][12:-12, 12:-12].max() < 0.02
+
+
+def step(height):
+    """(SIDE, SIDE, 3): a slanted edge of ``height`` through the middle."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return np.where(rows + columns // 3 > SIDE * 2 // 3, np.float32(height), np.float32(0))[..., None].repeat(
+        3, 2
+    )
+
+
+def test_edges_are_steep_and_have_one_direction():
+    rng = np.random.default_rng(0)
+    near = cv2.dilate(np.uint8(np.abs(np.diff(step(1)[..., 0], axis=0, prepend=0)) > 0), np.ones((3, 3))) > 0
+    near[:8] = False  # where the first row has no other before it
+    far = cv2.dilate(near.astype(np.uint8), np.ones((41, 41))) == 0
+    found = edges(step(1.0))
+    assert found[near].min() > 0.9
+    assert found[far].max() == 0
+    assert edges(step(0.1)).max() < 0.1  # faint
+    assert edges(np.linspace(-1, 1, SIDE * SIDE * 3, dtype=np.float32).reshape(SIDE, SIDE, 3)).max() == 0
+    assert edges(rng.normal(0, 0.5, (SIDE, SIDE, 3)).astype(np.float32)).mean() < 0.05  # texture, as steep
+
+
+@pytest.mark.usefixtures("unseen")
+def test_edges_of_the_fill_are_kept_if_asked_for(scene):
+    photo, unknown, filled = scene
+    filled[unknown] += step(0.8)[unknown] - 0.4
+    photo[:, :32] = np.clip(photo[:, :32].astype(int) + 51, 0, 255)  # both sides of the edge are known
+    photo[:, -32:] = np.clip(photo[:, -32:].astype(int) - 51, 0, 255)
+    filled[~unknown] = photo[~unknown] / np.float32(127.5) - 1
+    near = np.zeros_like(unknown)
+    near[INSIDE] = (np.abs(np.diff(step(1)[..., 0], axis=0, prepend=0)) > 0)[INSIDE]
+    far = np.zeros_like(unknown)
+    far[INSIDE] = (cv2.dilate(near.astype(np.uint8), np.ones((25, 25))) == 0)[INSIDE]
+    change, kept = (
+        np.abs(copied(photo, unknown, filled, **options) - filled).mean(2)
+        for options in ({}, {"edges_kept": True})
+    )
+    assert change[near].mean() > 0.03
+    assert kept[near].mean() < 0.2 * change[near].mean()
+    assert kept[far].mean() > 0.8 * change[far].mean() > 0.02
