@@ -111,7 +111,8 @@ class Window:
 
     def _matched(self, fill: NDArray[np.float32]) -> NDArray[np.float32]:
         """(h, w, 3): known pixels, and a ``fill`` (h, w, 4) with the colours of their border."""
-        return pasted(self.image, match_seam(fill[..., :3], self.image, self.hole), self.hole)
+        colours: Any = cv2.cvtColor(fill, cv2.COLOR_BGRA2BGR)  # the first three, in their order
+        return pasted(self.image, match_seam(colours, self.image, self.hole), self.hole)
 
     def prepared(
         self,
