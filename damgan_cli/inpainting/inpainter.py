@@ -192,8 +192,7 @@ class Inpainter:
                 )
             for window in plan(image, hole, reach=self.reach):
                 waiting.append((window, fill))
-                # as large as their octaves may become
-                if sum(min(other.unknown.size, LARGEST**2) for other, _ in waiting) > _WINDOW_PIXELS:
+                if sum(self._pixels(other) for other, _ in waiting) > _WINDOW_PIXELS:
                     self._fill(waiting, progress)
                     waiting = []
         self._fill(waiting, progress)
@@ -233,6 +232,10 @@ class Inpainter:
                         if ready is not None:
                             window.paste(ready, photo.rgb, photo.fakeness)
                         progress.add(window)
+
+    def _pixels(self, window: Window) -> int:
+        """At most, also of its octaves."""
+        return min(window.unknown.size, LARGEST**2) if self._has_octave(window) else window.hole.size
 
     def _has_octave(self, window: Window) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
