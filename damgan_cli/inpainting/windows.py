@@ -17,7 +17,7 @@ import numpy as np
 from damgan_cli.inpainting.deep import with_copied_detail
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.membrane import match_seam
-from damgan_cli.inpainting.resample import enlarged, pasted, rescaled, sampled
+from damgan_cli.inpainting.resample import enlarged, pasted, rescaled, sampled, widely_blurred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,7 @@ _FADE = 2  # depth (px, on the window) within which the seam is matched again at
 _REGION = 12  # px (σ, on the window) over which fakeness is averaged before fills are compared
 _MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have at most: it is less sharp
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
+_STEADY = 6.0  # px (σ): on larger scales colours stay those of what is refined
 _COLOURS = np.arange(256, dtype=np.float32) / 127.5 - 1
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
 
@@ -110,8 +111,10 @@ class Window:
         return replace(self, scale=scale, image=image, hole=hole, given=given)
 
     def _matched(self, fill: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(h, w, 3): known pixels, and a ``fill`` (h, w, 4) with the colours of their border."""
+        """(h, w, 3): known pixels, and ``fill`` (h, w, 4) with the colours of their border and of `given`."""
         colours: Any = cv2.cvtColor(fill, cv2.COLOR_BGRA2BGR)  # the first three, in their order
+        if self.given is not None:
+            colours += widely_blurred(self.given - colours, _STEADY)
         return pasted(self.image, match_seam(colours, self.image, self.hole), self.hole)
 
     def prepared(

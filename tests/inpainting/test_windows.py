@@ -230,3 +230,17 @@ def test_what_the_next_octave_starts_from_is_blurred_and_has_the_colours_of_the_
     sharp, soft = (window.finer(noise, rgb, blur).given[hole[window.box]] for blur in (0.5, 4))
     assert 0.25 * sharp.std() > soft.std() > 0.01
     assert soft.mean() == pytest.approx(200 / 127.5 - 1, abs=0.1)  # not 0
+
+
+def test_an_octave_keeps_the_colours_of_what_it_refined_and_adds_detail():
+    rgb = np.full((300, 400, 3), 128, np.uint8)
+    hole = hole_with((300, 400), (100, 200, 100, 300))
+    (window,) = plan(rgb, hole, reach=Reach(25, 25, 25))
+    window = window.finer(np.zeros((*window.hole.shape, 4), np.float32), rgb, 2.0)
+    redder = np.random.default_rng(0).normal(0, 0.2, (*window.hole.shape, 4)).astype(np.float32)
+    inside = np.zeros_like(window.hole)
+    inside[130:170, 130:270] = True
+    redder[..., 0] += 0.3 * inside[window.box]
+    fill = window.prepared(redder, rgb, np.zeros(hole.shape, np.float32)).fill[inside[window.box]]
+    assert np.abs(fill[:, :3].mean(0)).max() < 0.05
+    assert fill[:, :3].std() > 0.18
