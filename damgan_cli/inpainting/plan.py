@@ -44,7 +44,7 @@ REFINED = 48
 shallower holes it gains nothing, and it takes a fifth of the time (docs/experiments.md, section 12)."""
 BLUR = 3.0
 """σ (px) by which that fill is blurred: less gives sharper and more daring fills."""
-OCTAVE_BLUR = 3.5
+OCTAVE_BLUR = 2.7
 """σ (px) by which a reduced window's fill is blurred, once enlarged, before it is refined (section 16)."""
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
 _BLOCK = 64  # must be more than twice _MERGE
