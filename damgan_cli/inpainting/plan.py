@@ -82,14 +82,15 @@ NO_LIMIT = Reach(math.inf, math.inf, math.inf)
 def reach_of(trained: int) -> Reach:
     """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side.
 
-    The latter see structure well enough for one window (docs/fit.md, step 4). That a compact hole is reduced
-    to the same depth for all is measured for these two, and assumed for larger ones.
+    The latter see structure well enough for one window (docs/fit.md, step 4). What they have is assumed for
+    larger ones.
     """
-    share, second = (
-        float(np.interp(trained, (128, 256), ends)) for ends in ((REACH.first / 128, 92 / 256), (0.5, 1))
+    share, second, compact = (
+        float(np.interp(trained, (128, 256), ends))
+        for ends in ((REACH.first / 128, 92 / 256), (0.5, 1), (REACH.compact, 32))
     )
     first = share * max(trained, 16)  # no training takes less than 16
-    return Reach(first, first * second, min(first, REACH.compact))
+    return Reach(first, first * second, min(first, compact))
 
 
 def plan(rgb: NDArray[np.uint8], hole: NDArray[np.bool_], *, reach: Reach = REACH) -> Iterator[Window]:

@@ -79,8 +79,8 @@ def test_thin_strokes_stay_at_full_resolution_and_deep_holes_are_reduced():
 def test_models_of_small_images_reach_less_and_look_twice():
     assert reach_of(128) == REACH
     assert reach_of(64) == Reach(20, 10, 20)
-    assert reach_of(256) == Reach(92, 92, 40)
-    assert reach_of(512) == Reach(184, 184, 40)
+    assert reach_of(256) == Reach(92, 92, 32)
+    assert reach_of(512) == Reach(184, 184, 32)
 
 
 def test_an_object_s_outline_is_reduced_further_than_strokes_as_deep():
