@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
-import torch
 
 from damgan_cli.inpainting.resample import rescaled
 
@@ -78,6 +77,8 @@ def _repeated(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _autocorrelation(windows: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, `_SIDE`, `_SIDE`), 1 without a shift; as shifts leave on one side they enter on the other."""
+    import torch  # here, as `damgan paint` asks plan.py for its options before it loads torch
+
     spectrum = torch.fft.rfft2(torch.from_numpy(windows))  # numpy's takes three times as long
     products = torch.fft.irfft2(spectrum.real.square() + spectrum.imag.square())
     return cast("NDArray[np.float32]", (products / products[:, :1, :1].clamp_min(1e-6)).numpy())
