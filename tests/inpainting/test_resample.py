@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from damgan_cli.inpainting.resample import contrast_restored, enlarged, rescaled, widely_blurred
+from damgan_cli.inpainting.resample import (
+    contrast_restored,
+    enlarged,
+    mixed,
+    pasted,
+    rescaled,
+    squared,
+    widely_blurred,
+)
 
 
 def test_enlarging_a_window_is_cutting_it_from_the_whole():
@@ -30,6 +38,30 @@ def test_rescaling_keeps_places():
         side = int(50 / factor)
         finer = rescaled(ramp, factor, (side, side))
         assert np.allclose(finer[10:-10, 5, 0], ((np.arange(side) + 0.5) * factor)[10:-10], atol=0.06)
+
+
+@pytest.mark.parametrize("shape", [(100, 60), (83, 41), (104, 63)])
+def test_rescaling_cuts_and_continues(shape):
+    image = np.random.default_rng(0).random((50, 30, 3), np.float32)
+    whole = cv2.resize(image, (60, 100), interpolation=cv2.INTER_CUBIC)
+    found = rescaled(image, 1 / 2, shape)
+    common = slice(0, min(100, shape[0])), slice(0, min(60, shape[1]))
+    assert found.shape == (*shape, 3)
+    assert np.abs(found[common] - whole[common])[:-2, :-2].max() < 0.01
+
+
+def test_pictures_are_pasted_mixed_and_squared_pixel_by_pixel():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(0, 1, (2, 20, 30, 3)).astype(np.float32)
+    share = rng.random((20, 30), np.float32)
+    hole = share > 0.5
+    before = one.copy()
+    assert np.array_equal(pasted(one, other, hole), np.where(hole[..., None], other, one))
+    assert np.allclose(
+        mixed(one, other, share), (1 - share)[..., None] * one + share[..., None] * other, atol=1e-6
+    )
+    assert np.allclose(squared(one), (one**2).sum(2), atol=1e-5)
+    assert np.array_equal(one, before)
 
 
 @pytest.mark.parametrize("sigma", [2.0, 10.0, 40.0])
