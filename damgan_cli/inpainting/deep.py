@@ -17,7 +17,7 @@ import numpy as np
 
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.grids import gridness
-from damgan_cli.inpainting.resample import blurred, contrast_restored, mixed, pasted, rescaled, squared
+from damgan_cli.inpainting.resample import blurred, contrast_restored, gray, mixed, pasted, rescaled, squared
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,8 +92,7 @@ def edges(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Slopes are steep, and have one direction: the structure tensor (Bigün & Granlund 1987).
     """
-    gray: Any = cv2.transform(image, np.full((1, 3), 1 / 3, np.float32))
-    across, down = (cv2.Sobel(gray, -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    across, down = (cv2.Sobel(gray(image), -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
     products = (across * across, down * down, across * down)
     xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), _NEARBY) for product in products)
     apart = np.hypot(xx - yy, 2 * xy)  # of the tensor's two eigenvalues

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.resample import rescaled
+from damgan_cli.inpainting.resample import gray, rescaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,15 +41,15 @@ def gridness(
 
     It has to repeat itself more than most of what is known, outside of the hole ``unknown`` (h, w).
     """
-    gray: Any = cv2.transform(filled, np.full((1, 3), 1 / 3, np.float32))
-    gray -= cv2.GaussianBlur(gray, (0, 0), _FINE)
+    fine = gray(filled)
+    fine -= cv2.GaussianBlur(fine, (0, 0), _FINE)
     first = _STEP // 2  # middle of the first window
     lost = cv2.dilate(unknown.astype(np.uint8), np.ones((_SIDE, _SIDE)))[first::_STEP, first::_STEP] > 0
     asked = wanted[first::_STEP, first::_STEP]
     result = np.zeros(asked.shape, np.float32)
     if not asked.any():
         return np.zeros(wanted.shape, np.float32)
-    padded = np.pad(gray, _SIDE // 2, mode="symmetric")
+    padded = np.pad(fine, _SIDE // 2, mode="symmetric")
     windows: NDArray[Any] = np.lib.stride_tricks.sliding_window_view(padded, (_SIDE, _SIDE))
     windows = windows[first : unknown.shape[0] : _STEP, first : unknown.shape[1] : _STEP]
     rows, columns = np.nonzero(~lost)

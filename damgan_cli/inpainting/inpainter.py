@@ -179,6 +179,7 @@ class Inpainter:
         progress = _Progress(int(sum(map(np.count_nonzero, holes))) if report else 0, report)
         fills = [Fill(image.copy(), np.zeros(image.shape[:2], np.float32)) for image in images]
         waiting: list[tuple[Window, Fill]] = []
+        pixels = 0
         for image, hole, fill in zip(images, holes, fills, strict=True):
             if image.shape[:2] != hole.shape:
                 sizes = (f"{array.shape[1]}x{array.shape[0]}" for array in (hole, image))
@@ -192,9 +193,10 @@ class Inpainter:
                 )
             for window in plan(image, hole, reach=self.reach):
                 waiting.append((window, fill))
-                if sum(self._pixels(other) for other, _ in waiting) > _WINDOW_PIXELS:
+                pixels += self._pixels(window)
+                if pixels > _WINDOW_PIXELS:
                     self._fill(waiting, progress)
-                    waiting = []
+                    waiting, pixels = [], 0
         self._fill(waiting, progress)
         return fills
 
@@ -240,7 +242,7 @@ class Inpainter:
     def _has_octave(self, window: Window) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
 
-        Where it is compact, known patches continue the surroundings better (docs/experiments.md, section 13).
+        Where it is compact, known patches continue the surroundings better (docs/experiments.md, section 16).
         """
         if not self.refines or window.scale == 1 or window.depth <= self.reach.compact:
             return False

@@ -29,6 +29,11 @@ def squared(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return cast("NDArray[np.float32]", summed)
 
 
+def gray(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w): mean of the three channels."""
+    return cast("NDArray[np.float32]", cv2.transform(image, np.full((1, 3), 1 / 3, np.float32)))
+
+
 def pasted(
     image: NDArray[np.float32], fill: NDArray[np.float32], hole: NDArray[np.bool_]
 ) -> NDArray[np.float32]:

@@ -244,15 +244,16 @@ class Generator(nn.Module):
         ``image`` is (B, 3, H, W) in [-1, 1]; what it holds under the hole is blanked here and never seen.
         ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
         ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
-        result. If all are, there is no other coarse result. ``given`` (B, 3, H, W), known pixels and a fill,
-        takes its place for all images: so the DAM stage refines a fill made elsewhere. Raises ValueError on
-        other shapes.
+        result. If all are, there is no other coarse result. With ``given`` (B, 3, H, W), a fill made
+        elsewhere, that is the coarse result of all of them. Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
-        if channels != 3 or mask.shape != (B, 1, H, W):
+        alike = given is None or given.shape == image.shape
+        if channels != 3 or mask.shape != (B, 1, H, W) or not alike:
+            shapes = (tuple(tensor.shape) for tensor in (image, mask, given) if tensor is not None)
             raise ValueError(
-                "expected image (B, 3, H, W) and mask (B, 1, H, W), "
-                f"got {tuple(image.shape)} and {tuple(mask.shape)}"
+                "expected image (B, 3, H, W) and mask (B, 1, H, W), and what is given as the image, "
+                f"got {', '.join(map(str, shapes))}"
             )
         mask = mask.to(image.dtype)
         x = torch.where(

@@ -210,6 +210,8 @@ def test_wrong_shapes_are_refused(generator):
         generator(image[:, :1], mask)
     with pytest.raises(ValueError, match="expected image"):
         generator(image, mask[..., :-1])
+    with pytest.raises(ValueError, match=r"\(1, 3, 8, 8\), \(1, 1, 8, 8\), \(1, 3, 4, 4\)"):
+        generator(torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8), given=torch.zeros(1, 3, 4, 4))
 
 
 def test_dam_block_is_its_formula():

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     Chunk = tuple[bytes, bytes]  # type and body
 
 _TO_OPENCV = {"RGB": cv2.COLOR_RGB2BGR, "RGBA": cv2.COLOR_RGBA2BGRA}
+_RUNS = (
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH),
+)
 _GRAPHICS = 4  # what shrinks by more than this from runs alone is no photo
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BEFORE_PALETTE = (b"iCCP", b"cICP", b"mDCV", b"cLLI", b"cHRM", b"gAMA", b"sRGB")
@@ -137,16 +141,15 @@ def _pixels(photo: Photo) -> bytes:
     makes files at most 3 % larger. Graphics are worth the full search.
     """
     if photo.kind in _TO_OPENCV:
-        quick = _runs(cv2.cvtColor(photo.pixels, _TO_OPENCV[photo.kind]))
+        # looked for by OpenCV in two thirds of Pillow's time
+        quick = _encoded(cv2.cvtColor(photo.pixels, _TO_OPENCV[photo.kind]), _RUNS)
     else:
         quick = save(photo, "PNG", compress_type=zlib.Z_RLE)
     return save(photo, "PNG") if len(quick) < photo.pixels.size / _GRAPHICS else quick
 
 
-def _runs(pixels: NDArray[Any]) -> bytes:
-    """A PNG file of 8-bit pixels in OpenCV's order, which it encodes in two thirds of Pillow's time."""
-    how = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    how += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+def _encoded(pixels: NDArray[Any], how: tuple[int, ...] = ()) -> bytes:
+    """A PNG file by OpenCV, of pixels in its order."""
     done, data = cv2.imencode(".png", pixels, how)
     if not done:
         raise ValueError("OpenCV cannot encode its pixels")
@@ -156,12 +159,7 @@ def _runs(pixels: NDArray[Any]) -> bytes:
 def _deep_pixels(deep: NDArray[np.uint16]) -> bytes:
     """A PNG file of 16-bit pixels."""
     if deep.shape[2:] != (2,):
-        done, data = cv2.imencode(
-            ".png", deep if deep.ndim == 2 else deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-        )
-        if not done:
-            raise ValueError("OpenCV cannot encode its pixels")
-        return bytes(data)
+        return _encoded(deep if deep.ndim == 2 else deep[..., [2, 1, 0, 3][: deep.shape[2]]])
     # OpenCV writes no gray with alpha. Its bytes are those of 8-bit RGBA, with another header.
     buffer = BytesIO()
     Image.fromarray(deep.astype(">u2", order="C").view(np.uint8)).save(buffer, "PNG")

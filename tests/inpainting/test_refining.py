@@ -1,0 +1,80 @@
+"""Deep holes: the DAM stage refines what was filled at half the size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from damgan_cli import Inpainter
+from damgan_cli.weights.find import load_weights
+from damgan_cli.weights.folder import save_weights
+from tests.inpainting.holes import hole_with, photo
+
+
+def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
+    tiny_weights, tmp_path, monkeypatch
+):
+    """Strokes of 50 and 70 px depth, not of 20. A compact hole is reduced instead."""
+    generator = load_weights(tiny_weights).generator
+    holes = [hole_with((300, 600), (100, 100 + 2 * d, 50, 550)) for d in (50, 70, 20)]
+    rgb = photo(300, 600)
+    fills = {}
+    for share in (0, 0.5):
+        info = {"training": {"size": 256, "refined_share": share}}
+        save_weights(tmp_path / str(share), generator, info, "tiny")
+        inpainter = Inpainter(tmp_path / str(share), device="cpu", dtype="float32")
+        given = []
+
+        def watched(
+            image,
+            mask,
+            refined=0,
+            sigma=None,
+            *,
+            generator=inpainter.generator.forward,
+            used=given,
+            given=None,
+        ):
+            used.append((refined, sigma))
+            return generator(image, mask, refined, sigma, given)
+
+        monkeypatch.setattr(inpainter.generator, "forward", watched)
+        fills[share] = inpainter.fill_batch([rgb] * 3, holes)
+        assert set(given) == ({(0, None), (1, 3.0)} if share else {(0, None)})
+    given.clear()
+    inpainter.fit = "native"  # nothing is reduced
+    inpainter.fill_batch([rgb], holes[:1])
+    assert given == [(0, None)]
+    same = [np.array_equal(one.rgb, other.rgb) for one, other in zip(fills[0], fills[0.5], strict=True)]
+    assert same == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("box", "share", "fit", "largest", "octaves"),
+    [
+        ((60, 260, 50, 950), 0.5, "auto", 896, [(320, 1000)]),  # 100 px deep, and reduced by two
+        ((60, 260, 50, 950), 0.5, "smooth", 896, [(320, 1000)]),
+        ((60, 260, 50, 950), 0.5, "native", 896, []),
+        ((60, 260, 50, 950), 0, "auto", 896, []),  # weights that have not learned to refine
+        ((60, 260, 50, 950), 0.5, "auto", 500, []),  # too large
+        ((60, 260, 400, 600), 0.5, "auto", 896, []),  # as compact as an object
+        ((60, 160, 50, 950), 0.5, "auto", 896, []),  # 50 px deep, and not reduced
+    ],
+)
+def test_reduced_windows_are_refined_octave_by_octave(
+    tiny_weights, tmp_path, monkeypatch, box, share, fit, largest, octaves
+):
+    info = {"training": {"size": 256, "refined_share": share}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
+    monkeypatch.setattr("damgan_cli.inpainting.inpainter.LARGEST", largest)
+    started = []
+    generator = inpainter.generator.forward
+
+    def watched(image, mask, *refined, given=None):
+        started.extend([] if given is None else [given.shape[2:]])
+        return generator(image, mask, *refined, given=given)
+
+    monkeypatch.setattr(inpainter.generator, "forward", watched)
+    inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])
+    assert started == octaves
