@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections import defaultdict
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
+from damgan_cli.inpainting.folder import Options, batch_pixels, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.photos.write import write_png
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from damgan_cli.model import Generator
 
 HOLE_SHARE = (0.2, 0.3)
-_KINDS = 16  # different photos and masks; a folder repeats them
+_KINDS = 16  # different photos and masks at most; a folder repeats them
+_PIXELS = 1 << 25  # of them, as all are in memory
 
 
 class Bench:
@@ -41,33 +43,37 @@ class Bench:
 
     def __init__(self, inpainter: Inpainter, side: int, seconds: float, output: str = ".png") -> None:
         self.inpainter, self.side, self.seconds, self.output = inpainter, side, seconds, output
-        self.photos, self.holes = zip(*(_example(side, number) for number in range(_KINDS)), strict=True)
+        kinds = max(1, min(_KINDS, _PIXELS // side**2))
+        self.photos, self.holes = zip(*(_example(side, number) for number in range(kinds)), strict=True)
 
     def bare(self) -> float:
-        """The generator alone, in the batches in which a folder run asks for it, one on each core."""
-        inpainter = self.inpainter
-        numbers = [number % _KINDS for number in range(self._at_once)]
+        """The generator alone, with the batches in which a folder run asks for it, one on each core."""
+        inpainter, photos, at_once = self.inpainter, len(self.photos), self._at_once
         batches: list[tuple[Tensor, Tensor, float | None, Tensor | None]] = []
 
         def record(image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None) -> Tensor:
             batches.append((image, mask, blur, given))
-            filled: Tensor = generate(image, mask, blur, given)
-            return filled
+            return _gray(image, mask)
 
-        fit = inpainter.fit
-        with _replaced(inpainter, record) as generate:  # warms up, too
-            inpainter.fit = "smooth" if fit == "auto" else fit  # the same windows, and no wait for exemplars
-            inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
-            inpainter.fit = fit
+        asked: list[list[tuple[Tensor, Tensor, float | None, Tensor | None]]] = []
+        with _replaced(inpainter, record) as generate:
+            for start in range(0, max(photos, at_once), at_once):
+                numbers = [number % photos for number in range(start, start + at_once)]
+                inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
+                asked.append(batches.copy())
+                batches.clear()
+        for batch in asked[0]:
+            generate(*batch)  # warms up
         workers, threads = parallelism(inpainter) if inpainter.device.type == "cpu" else (1, 1)
         _wait(inpainter.device)
-        start = time.perf_counter()
+        turn = itertools.count()
+        start_time = time.perf_counter()
 
         def stream() -> int:
             torch.set_num_threads(threads // workers)  # as fill_photos does
             rounds = 0
-            while not rounds or time.perf_counter() - start < self.seconds:
-                for batch in batches:
+            while not rounds or time.perf_counter() - start_time < self.seconds:
+                for batch in asked[next(turn) % len(asked)]:
                     generate(*batch)
                 _wait(inpainter.device)
                 rounds += 1
@@ -75,12 +81,12 @@ class Bench:
 
         with ThreadPoolExecutor(workers) as pool:
             rounds = sum(run.result() for run in [pool.submit(stream) for _ in range(workers)])
-        return len(numbers) * rounds / (time.perf_counter() - start)
+        return at_once * rounds / (time.perf_counter() - start_time)
 
     @property
     def _at_once(self) -> int:
         """Photos of a batch in a folder run."""
-        return min(self.inpainter.batch_size, max(1, PIXELS_PER_WORKER // self.side**2))
+        return min(self.inpainter.batch_size, max(1, batch_pixels(self.inpainter) // self.side**2))
 
     def folder(self, rate: float) -> float:
         """A folder run from JPEG, over as many photos as ``rate`` (images/s) makes of the seconds."""
@@ -93,7 +99,7 @@ class Bench:
                 write_png(root / f"{number}.png", hole)
             jobs: list[Job] = []
             for number in range(count):
-                source = root / f"{number % _KINDS}.jpg"
+                source = root / f"{number % len(self.photos)}.jpg"
                 output = root / "out" / f"{number:06}{self.output}"
                 size = (self.side, self.side)
                 jobs.append(Job(output.name, source, source.with_suffix(".png"), output, None, size))
@@ -105,12 +111,12 @@ class Bench:
 
     def all_else(self, rate: float) -> float:
         """The same with a generator that gives gray at once: reading, windows, exemplars, writing."""
-
-        def gray(image: Tensor, mask: Tensor, *_: object) -> Tensor:
-            return torch.cat([torch.zeros_like(image), mask], dim=1)
-
-        with _replaced(self.inpainter, gray):
+        with _replaced(self.inpainter, _gray):
             return self.folder(rate)
+
+
+def _gray(image: Tensor, mask: Tensor, *_: object) -> Tensor:
+    return torch.cat([torch.zeros_like(image), mask], dim=1)
 
 
 def limit(bare: float, all_else: float) -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from damgan_cli.errors import DamganError
 from damgan_cli.inpainting.holes import HoleOptions, HoleReader
+from damgan_cli.inpainting.plan import NATIVE
 from damgan_cli.photos.color import rgb_of
 from damgan_cli.photos.extend import Margins, extended
 from damgan_cli.photos.fill import filled
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from damgan_cli.photos.photo import Photo
 
 _MOST_WORKERS = 16  # of a GPU, which only wait for their turn beyond that
+_AHEAD = 8  # batches of each worker at most whose results wait for those of an earlier one
 PIXELS_PER_WORKER = 16_000_000  # photos in memory; a bigger one comes alone and takes the place of others
 
 
@@ -117,7 +120,8 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     written be finished and leaves nothing half-written.
     """
     workers, threads = parallelism(inpainter)
-    batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
+    count = min(inpainter.batch_size, -(-len(jobs) // workers))
+    batches = list(_batches(jobs, count, batch_pixels(inpainter)))
     workers = max(1, min(workers, len(batches)))
     leaving = threading.Event()
     work = partial(
@@ -125,12 +129,19 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     )
     pool = ThreadPoolExecutor(workers)
     running: deque[tuple[Future[list[Result]], int]] = deque()
+    room = PIXELS_PER_WORKER * workers
     try:
         for batch in batches:
             pixels = sum(map(_pixels, batch))
-            room = PIXELS_PER_WORKER * workers
-            while running and (len(running) > workers or sum(size for _, size in running) + pixels > room):
-                yield from running.popleft()[0].result()
+            while running:
+                if running[0][0].done():
+                    yield from running.popleft()[0].result()
+                    continue
+                going = {future: size for future, size in running if not future.done()}
+                few = len(going) <= workers and len(running) < _AHEAD * workers
+                if few and sum(going.values()) + pixels <= room:
+                    break
+                wait(going, return_when=FIRST_COMPLETED)  # if the first alone, others would have no work
             # cores that have no batch of their own, as there are few or huge ones, help with this
             side_by_side = min(workers, max(1, room // max(1, pixels)))
             running.append((pool.submit(work, batch, threads=max(1, threads // side_by_side)), pixels))
@@ -151,14 +162,24 @@ def parallelism(inpainter: Inpainter) -> tuple[int, int]:
     return min(_MOST_WORKERS, max(2, cores())), threads
 
 
+def batch_pixels(inpainter: Inpainter) -> int:
+    """How many pixels the photos of a batch have at most, if there are several.
+
+    On a CPU as many as go through the model at once: more would only keep the last worker busy for longer.
+    """
+    if inpainter.device.type == "cpu":
+        return min(PIXELS_PER_WORKER, inpainter.batch_size * NATIVE**2)
+    return PIXELS_PER_WORKER
+
+
 def _pixels(job: Job) -> int:
     return job.size[0] * job.size[1] if job.size else 0
 
 
-def _batches(jobs: list[Job], count: int) -> Iterator[list[Job]]:
+def _batches(jobs: list[Job], count: int, pixels: int) -> Iterator[list[Job]]:
     batch: list[Job] = []
     for job in jobs:
-        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > PIXELS_PER_WORKER):
+        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > pixels):
             yield batch
             batch = []
         batch.append(job)
@@ -175,10 +196,12 @@ def _work(
     holes: HoleReader,
     leaving: threading.Event,
 ) -> list[Result]:
-    """Read, fill and write a batch, with so many ``threads`` of torch's; stops early when ``leaving``."""
+    """Read, fill and write a batch, with so many ``threads``; stops early when ``leaving``."""
     import torch
 
     torch.set_num_threads(threads)  # for this thread alone, and those that are started later
+    if inpainter.device.type == "cpu":
+        cv2.setNumThreads(threads)  # for all: what it shares out would wait for cores that others use
     loaded = [_try_load(job, options, holes) for job in batch if not leaving.is_set()]
     results = [item for item in loaded if isinstance(item, Result)]
     if not leaving.is_set():

@@ -226,10 +226,11 @@ class Inpainter:
             return window.prepared(fills[number], photo.rgb, photo.fakeness, copying=copying)
 
         with ThreadPoolExecutor(at_once) as pool:
+            each = pool.map if at_once > 1 else map  # a new thread would have to ask for its memory anew
             for group in _independent(windows):
                 for start in range(0, len(group), at_once):
                     numbers = group[start : start + at_once]
-                    for number, ready in zip(numbers, list(pool.map(prepared, numbers)), strict=True):
+                    for number, ready in zip(numbers, list(each(prepared, numbers)), strict=True):
                         window, photo = windows[number]
                         if ready is not None:
                             window.paste(ready, photo.rgb, photo.fakeness)

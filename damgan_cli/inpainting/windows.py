@@ -17,7 +17,7 @@ import numpy as np
 from damgan_cli.inpainting.deep import with_copied_detail
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
 from damgan_cli.inpainting.membrane import match_seam
-from damgan_cli.inpainting.resample import enlarged, pasted, rescaled, sampled, widely_blurred
+from damgan_cli.inpainting.resample import enlarged, mixed, pasted, rescaled, sampled, widely_blurred
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,9 +75,9 @@ class Window:
 
     @cached_property
     def depths(self) -> NDArray[np.float32]:
-        """(h, w): how far (px, on the window) each pixel is from the nearest known one."""
+        """(h, w): how far (px, on the window) each pixel is from the nearest known one, but for some 2 %."""
         hole = self.hole.astype(np.uint8)
-        return cast("NDArray[np.float32]", cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+        return cast("NDArray[np.float32]", cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_5))
 
     def overlaps(self, other: Window) -> bool:
         """Whether both fill some of the same pixels of the photo."""
@@ -225,16 +225,18 @@ class Window:
         fakeness: NDArray[np.float32],
         counts: NDArray[np.float32] | None,
     ) -> None:
-        rows, columns = np.nonzero(self.part[piece])
-        mine = fill[rows, columns]  # (N, 4)
-        weight = np.minimum(self.blend[0][piece[0]][rows], self.blend[1][piece[1]][columns])[:, None]
+        before, seen, part = photo[piece], fakeness[piece], self.part[piece]
+        colours: Any = cv2.cvtColor(fill, cv2.COLOR_BGRA2BGR)
+        fakes: Any = np.clip(fill[..., 3], 0, 1)
+        weight = np.minimum(self.blend[0][piece[0]][:, None], self.blend[1][piece[1]])
         if counts is not None:
-            weight *= np.clip(counts[rows, columns], 0, 1)[:, None]
-        before, seen = photo[piece], fakeness[piece]
-        levels = weight * np.clip((mine[:, :3] + 1) * 127.5, 0, 255) + (1 - weight) * before[rows, columns]
-        before[rows, columns] = np.rint(levels).astype(np.uint8)
-        mixed = weight * np.clip(mine[:, 3:], 0, 1) + (1 - weight) * seen[rows, columns][:, None]
-        seen[rows, columns] = mixed[:, 0]
+            weight *= np.clip(counts, 0, 1)
+        if weight.min() < 1:
+            colours = mixed(blanked(before, ~part), np.clip(colours, -1, 1), weight)
+            fakes = weight * fakes + (1 - weight) * seen
+        levels = cv2.addWeighted(colours, 127.5, colours, 0, 127.5, dtype=cv2.CV_8U)  # rounds and clips
+        for new, old in ((levels, before), (fakes, seen)):
+            cv2.copyTo(new, part.astype(np.uint8), old)
 
 
 def blanked(rgb: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.float32]:

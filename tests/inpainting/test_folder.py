@@ -73,6 +73,28 @@ def test_photos_that_fill_the_memory_come_one_at_a_time(jobs, at_work, inpainter
     assert at_work["most"] == 1
 
 
+def test_one_slow_photo_does_not_keep_the_others_waiting(jobs, inpainter, monkeypatch):
+    """All that can be in memory beside it is done while the first is still being read."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(inpainter, "batch_size", 1)
+    try_load, try_save = folder._try_load, folder._try_save
+    others = threading.Semaphore(0)
+
+    def load(job, *args):
+        if job is jobs[0]:
+            for _ in jobs[1:]:
+                assert others.acquire(timeout=20)
+        return try_load(job, *args)
+
+    def save_it(*args):
+        others.release()
+        return try_save(*args)
+
+    monkeypatch.setattr(folder, "_try_load", load)
+    monkeypatch.setattr(folder, "_try_save", save_it)
+    assert [result.status for result in fill_photos(jobs, inpainter, Options())] == ["filled"] * COUNT
+
+
 def test_leaving_early_finishes_what_is_being_written_and_starts_nothing_more(
     jobs, at_work, inpainter, monkeypatch, tmp_path
 ):
