@@ -41,8 +41,7 @@ class Copying(NamedTuple):
 
 def copying_of(trained: int) -> Copying:
     """What was measured with weights trained on images of 128 and of 256 px, for ``trained`` px a side."""
-    blur, colours = (float(np.interp(trained, (128, 256), ends)) for ends in ((1.5, 0.9), (4, 10)))
-    return Copying(blur, colours)
+    return Copying(blur=float(np.interp(trained, (128, 256), (1.5, 0.9))), colours=4)
 
 
 class Exemplar:

@@ -214,6 +214,9 @@ class Inpainter:
                 batch = [windows[number][0] for number in numbers]
                 fills |= zip(numbers, self._run(batch, blur), strict=True)
         for number, (window, photo) in enumerate(windows):
+            if self._is_object(window):
+                (other,) = self._run([window.mirrored], None)
+                fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
                 (fills[number],) = self._run([window], None)
@@ -240,12 +243,20 @@ class Inpainter:
         """At most, also of its octaves."""
         return min(window.unknown.size, LARGEST**2) if self._has_octave(window) else window.hole.size
 
+    def _is_object(self, window: Window) -> bool:
+        """Whether it is reduced as an object's outline: then its fill is the mean of two, one mirrored.
+
+        What is behind an object goes on, and what a network invents there instead, each time anew, the mean
+        weakens; detail is copied anyway (docs/experiments.md, section 17).
+        """
+        return window.scale > 1 and window.depth <= self.reach.compact < self.reach.first
+
     def _has_octave(self, window: Window) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
 
-        Where it is compact, known patches continue the surroundings better (docs/experiments.md, section 16).
+        There known patches continue the surroundings better (docs/experiments.md, section 16).
         """
-        if not self.refines or window.scale == 1 or window.depth <= self.reach.compact:
+        if not self.refines or window.scale == 1 or self._is_object(window):
             return False
         larger = window.scale / -(-window.scale // 2)
         return window.hole.size * larger**2 <= LARGEST**2

@@ -98,6 +98,12 @@ class Window:
         )
         return bool((mine & theirs).any())
 
+    @property
+    def mirrored(self) -> Window:
+        """What the model sees of it, left and right exchanged; to be filled, but not to be pasted."""
+        image, hole = self.image[:, ::-1], self.hole[:, ::-1]
+        return replace(self, image=np.ascontiguousarray(image), hole=np.ascontiguousarray(hole))
+
     def finer(self, fill: NDArray[np.float32], rgb: NDArray[np.uint8], blur: float) -> Window:
         """The next octave: the same window at twice the size, where ``fill`` (h, w, 4), enlarged, is given.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -122,10 +123,17 @@ class World:
         return DistributedDataParallel(module, broadcast_buffers=False)
 
     def leave(self) -> None:
-        """Part in peace; to be called when nothing is left to be said."""
+        """Part in peace, together; to be called by all when nothing is left to be said.
+
+        Parallel modules keep gloo's threads beyond their group (torch 2.14). One that still had a tensor of
+        the last message to let go of, while Python ended, would abort the process: waiting for the others
+        gives it the time.
+        """
         if self.size > 1:
             from torch import distributed
 
+            with contextlib.suppress(RuntimeError):  # if one has died now, the work is done all the same
+                distributed.barrier()
             distributed.destroy_process_group()
 
     def _send(self, box: list[Any]) -> None:

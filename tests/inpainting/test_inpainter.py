@@ -320,7 +320,7 @@ def test_weights_say_whether_auto_copies_detail(tiny_weights, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "scale", "copying"), [(None, 3, (1.5, 4)), (128, 3, (1.5, 4)), (256, 2, (0.9, 10))]
+    ("size", "scale", "copying"), [(None, 3, (1.5, 4)), (128, 3, (1.5, 4)), (256, 2, (0.9, 4))]
 )
 def test_weights_trained_at_a_larger_size_reduce_deep_holes_less(
     tiny_weights, tmp_path, monkeypatch, size, scale, copying

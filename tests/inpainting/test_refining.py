@@ -1,9 +1,10 @@
-"""Deep holes: the DAM stage refines what was filled at half the size."""
+"""Deep holes: the DAM stage refines what was filled at half the size; objects get a mean of two fills."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from damgan_cli import Inpainter
 from damgan_cli.weights.find import load_weights
@@ -78,3 +79,28 @@ def test_reduced_windows_are_refined_octave_by_octave(
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])
     assert started == octaves
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "same"),
+    [
+        (256, (156, 356, 180, 380), True),  # compact, and reduced by four: 100 px deep
+        (256, (236, 276, 40, 440), False),  # strokes are not
+        (128, (156, 356, 180, 380), False),  # nor are objects reduced further than them for smaller weights
+    ],
+)
+def test_an_object_gets_the_mean_of_a_fill_and_of_one_of_the_mirrored_photo(
+    tiny_weights, tmp_path, monkeypatch, size, box, same
+):
+    """So of waves that are odd about the middle nothing is left."""
+
+    def waves(image, mask, *_):
+        odd = torch.sin(torch.linspace(-20, 20, image.shape[-1])).expand_as(image)
+        return torch.cat([odd, mask], dim=1)
+
+    info = {"training": {"size": size, "refined_share": 0.5}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", fit="smooth")
+    monkeypatch.setattr(inpainter, "generate", waves)
+    gray = np.full((512, 512, 3), 128, np.uint8)
+    assert (np.abs(inpainter(gray, hole_with((512, 512), box)).astype(int) - 128).max() <= 1) == same
