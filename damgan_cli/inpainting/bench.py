@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from damgan_cli.inpainting.folder import Options, batch_pixels, fill_photos, parallelism
+from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
 from damgan_cli.photos.write import write_png
@@ -86,7 +86,7 @@ class Bench:
     @property
     def _at_once(self) -> int:
         """Photos of a batch in a folder run."""
-        return min(self.inpainter.batch_size, max(1, batch_pixels(self.inpainter) // self.side**2))
+        return min(self.inpainter.batch_size, max(1, PIXELS_PER_WORKER // self.side**2))
 
     def folder(self, rate: float) -> float:
         """A folder run from JPEG, over as many photos as ``rate`` (images/s) makes of the seconds."""

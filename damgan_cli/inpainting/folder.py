@@ -19,7 +19,6 @@ import numpy as np
 
 from damgan_cli.errors import DamganError
 from damgan_cli.inpainting.holes import HoleOptions, HoleReader
-from damgan_cli.inpainting.plan import NATIVE
 from damgan_cli.photos.color import rgb_of
 from damgan_cli.photos.extend import Margins, extended
 from damgan_cli.photos.fill import filled
@@ -120,8 +119,7 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     written be finished and leaves nothing half-written.
     """
     workers, threads = parallelism(inpainter)
-    count = min(inpainter.batch_size, -(-len(jobs) // workers))
-    batches = list(_batches(jobs, count, batch_pixels(inpainter)))
+    batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
     workers = max(1, min(workers, len(batches)))
     leaving = threading.Event()
     work = partial(
@@ -162,24 +160,14 @@ def parallelism(inpainter: Inpainter) -> tuple[int, int]:
     return min(_MOST_WORKERS, max(2, cores())), threads
 
 
-def batch_pixels(inpainter: Inpainter) -> int:
-    """How many pixels the photos of a batch have at most, if there are several.
-
-    On a CPU as many as go through the model at once: more would only keep the last worker busy for longer.
-    """
-    if inpainter.device.type == "cpu":
-        return min(PIXELS_PER_WORKER, inpainter.batch_size * NATIVE**2)
-    return PIXELS_PER_WORKER
-
-
 def _pixels(job: Job) -> int:
     return job.size[0] * job.size[1] if job.size else 0
 
 
-def _batches(jobs: list[Job], count: int, pixels: int) -> Iterator[list[Job]]:
+def _batches(jobs: list[Job], count: int) -> Iterator[list[Job]]:
     batch: list[Job] = []
     for job in jobs:
-        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > pixels):
+        if batch and (len(batch) >= count or sum(map(_pixels, [*batch, job])) > PIXELS_PER_WORKER):
             yield batch
             batch = []
         batch.append(job)

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
+_ABOUT = 1.05  # times a depth: reduced, a hole may be a little deeper, and `Window.depths` are estimates
 _GPU_BATCH = 64  # a few GB; halved where that is too much
 _PREPARED = 4  # windows at most that are prepared for pasting at once, each by a thread, all in memory
 _WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
@@ -249,7 +250,8 @@ class Inpainter:
         What is behind an object goes on, and what a network invents there instead, each time anew, the mean
         weakens; detail is copied anyway (docs/experiments.md, section 17).
         """
-        return window.scale > 1 and window.depth <= self.reach.compact < self.reach.first
+        compact = self.reach.compact
+        return window.scale > 1 and window.depth <= _ABOUT * compact and compact < self.reach.first
 
     def _has_octave(self, window: Window) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
