@@ -62,7 +62,7 @@ class Bench:
                 inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
                 asked.append(batches.copy())
                 batches.clear()
-        for batch in asked[0]:
+        for batch in {(batch[0].shape, batch[2]): batch for each in asked for batch in each}.values():
             generate(*batch)  # warms up
         workers, threads = parallelism(inpainter) if inpainter.device.type == "cpu" else (1, 1)
         _wait(inpainter.device)
