@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from damgan_cli.photos.photo import Photo
 
 _CPU_BATCH = 8  # more is no faster
-_ABOUT = 1.05  # times a depth: reduced, a hole may be a little deeper, and `Window.depths` are estimates
+_ABOUT = 1.05  # times a depth: a hole may be a little deeper once it is reduced
 _GPU_BATCH = 64  # a few GB; halved where that is too much
 _PREPARED = 4  # windows at most that are prepared for pasting at once, each by a thread, all in memory
 _WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
@@ -215,7 +215,7 @@ class Inpainter:
                 batch = [windows[number][0] for number in numbers]
                 fills |= zip(numbers, self._run(batch, blur), strict=True)
         for number, (window, photo) in enumerate(windows):
-            if self._is_object(window):
+            if self._is_object(window) and window.alone:
                 (other,) = self._run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
@@ -245,10 +245,11 @@ class Inpainter:
         return min(window.unknown.size, LARGEST**2) if self._has_octave(window) else window.hole.size
 
     def _is_object(self, window: Window) -> bool:
-        """Whether it is reduced as an object's outline: then its fill is the mean of two, one mirrored.
+        """Whether it is reduced as an object's outline.
 
-        What is behind an object goes on, and what a network invents there instead, each time anew, the mean
-        weakens; detail is copied anyway (docs/experiments.md, section 17).
+        If that is alone, its fill is the mean of two, one mirrored: what is behind an object goes on, and
+        what a network invents there instead, each time anew, the mean weakens; detail is copied anyway
+        (docs/experiments.md, section 17).
         """
         compact = self.reach.compact
         return window.scale > 1 and window.depth <= _ABOUT * compact and compact < self.reach.first

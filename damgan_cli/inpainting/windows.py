@@ -28,6 +28,7 @@ _FADE = 2  # depth (px, on the window) within which the seam is matched again at
 _REGION = 12  # px (σ, on the window) over which fakeness is averaged before fills are compared
 _MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have at most: it is less sharp
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
+_NEARLY_ALL = 0.8
 _STEADY = 6.0  # px (σ): on larger scales colours stay those of what is refined
 _COLOURS = np.arange(256, dtype=np.float32) / 127.5 - 1
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
@@ -75,9 +76,9 @@ class Window:
 
     @cached_property
     def depths(self) -> NDArray[np.float32]:
-        """(h, w): how far (px, on the window) each pixel is from the nearest known one, but for some 2 %."""
+        """(h, w): how far (px, on the window) each pixel is from the nearest known one."""
         hole = self.hole.astype(np.uint8)
-        return cast("NDArray[np.float32]", cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_5))
+        return cast("NDArray[np.float32]", cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
     def overlaps(self, other: Window) -> bool:
         """Whether both fill some of the same pixels of the photo."""
@@ -97,6 +98,11 @@ class Window:
             for window in (self, other)
         )
         return bool((mine & theirs).any())
+
+    @property
+    def alone(self) -> bool:
+        """Whether this part is nearly all of the hole in sight, and not a blot where strokes meet."""
+        return bool(np.count_nonzero(self.part) > _NEARLY_ALL * np.count_nonzero(self.unknown))
 
     @property
     def mirrored(self) -> Window:
