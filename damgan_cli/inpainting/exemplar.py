@@ -18,6 +18,7 @@ import numpy as np
 
 from damgan_cli.inpainting.patchmatch import Field, Octave
 from damgan_cli.inpainting.resample import blurred, mixed, pasted, rescaled, sampled, squared, widely_blurred
+from damgan_cli.inpainting.shifts import in_pieces, nudged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,8 @@ class Exemplar:
     (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
     number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
     only. Detail is found for ``wanted`` (H, W), a part of the hole. With ``rough`` (H, W), of hole and known
-    pixels, patches are to be alike in that too.
+    pixels, patches are to be alike in that too. With ``pieces`` large ones are copied whole, with their own
+    colours.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Exemplar:
         reduce: Reduce,
         copying: Copying,
         rough: NDArray[np.float32] | None = None,
+        *,
+        pieces: bool = False,
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
@@ -87,22 +91,29 @@ class Exemplar:
             softened = blurred(known, hole, copying.blur) if field is None else start
             alike = octave.of(pasted(softened, start, hole))
             handed = field and field.at(octave, finest)
-            field = Field.found(alike, finest, handed, random)
-            if field is None:  # too little is known
-                return
-            # sharp by now: once more, among sharp patches
-            octave = octave.of(field.copied(octave))
-            field = field.searched(octave, random)
+            if pieces and handed is not None:
+                field = nudged(handed, alike, octave)
+            else:
+                field = Field.found(alike, finest, handed, random)
+                if field is None:  # too little is known
+                    return
+                if pieces:
+                    field = in_pieces(field, alike, octave, random)
+                else:  # sharp by now: once more, among sharp patches
+                    octave = octave.of(field.copied(octave))
+                    field = field.searched(octave, random)
             image = field.copied(octave)
             finer = -(-finest // 2)
             if finest == 1 or photo.shape[0] * photo.shape[1] > finer * finer * _LARGEST:
                 break
             finest = finer
-        colours: Any = pasted(known, guide, hole) - image
-        colours = widely_blurred(colours, max(copying.colours / finest, 0.5))
         self.finest, self.field = finest, field
-        self.copied: NDArray[np.float32] = image + colours
-        self.agreement = agreement(self.copied, filled, scale / finest, copying.blur)
+        self.copied: NDArray[np.float32] = image
+        self.agreement: NDArray[np.float32] = np.ones(image.shape[:2], np.float32)
+        if not pieces:
+            colours: Any = pasted(known, guide, hole) - image
+            self.copied = image + widely_blurred(colours, max(copying.colours / finest, 0.5))
+            self.agreement = agreement(self.copied, filled, scale / finest, copying.blur)
         self.result = pasted(known, mixed(guide, self.copied, self.agreement), hole)
 
     def detail(self, piece: tuple[slice, slice]) -> NDArray[np.float32]:

@@ -227,7 +227,13 @@ class Inpainter:
 
         def prepared(number: int) -> Prepared | None:
             window, photo = windows[number]
-            return window.prepared(fills[number], photo.rgb, photo.fakeness, copying=copying)
+            return window.prepared(
+                fills[number],
+                photo.rgb,
+                photo.fakeness,
+                copying=copying,
+                pieces=self._is_object(window) and window.alone,
+            )
 
         with ThreadPoolExecutor(at_once) as pool:
             each = pool.map if at_once > 1 else map  # a new thread would have to ask for its memory anew

@@ -83,16 +83,20 @@ class Octave:
 
     def patches(self, middles: Numbers) -> NDArray[np.float32]:
         """(N, samples, 4): the patches around pixels."""
-        return cast("NDArray[np.float32]", _rows(self.pixels, middles[:, None] + self._samples))
+        return cast("NDArray[np.float32]", rows_of(self.pixels, middles[:, None] + self._samples))
 
     def distances(self, middles: Numbers, patches: NDArray[np.float32], who: Numbers) -> NDArray[np.float32]:
         """(N,): sums of squared differences of the patches around ``middles`` and ``patches[who]``."""
         result = np.empty(len(middles), np.float32)
         for start in range(0, len(middles), _BLOCK):
             some = slice(start, start + _BLOCK)
-            difference = self.patches(middles[some]) - _rows(patches, who[some])
+            difference = self.patches(middles[some]) - rows_of(patches, who[some])
             np.einsum("nkc,nkc->n", difference, difference, out=result[some])
         return result
+
+    def patch_known(self, middles: Numbers) -> NDArray[np.bool_]:
+        """(N, samples): which pixels of the patches around pixels are known."""
+        return rows_of(self.known, middles[:, None] + self._samples)
 
     def targets(self) -> tuple[Numbers, Numbers]:
         """Places of the hole that look for a patch, and which of them is in each cell of a grid; -1 = none.
@@ -119,6 +123,8 @@ class Field:
     def __init__(self, scale: int, row: int, places: Numbers, cells: Numbers, offset: Numbers) -> None:
         self.scale, self.row, self.places, self.cells, self.offset = scale, row, places, cells, offset
         self.cost = np.zeros(len(places), np.float32)
+        self.gain: NDArray[np.float32] | None = None
+        """(N, 3): what is added to the colours of each place's copy, if anything."""
 
     @classmethod
     def found(
@@ -136,7 +142,7 @@ class Field:
         if not len(sources) or not len(start.places):
             return None
         middles = start.places + start.offset
-        lost = ~_rows(octave.usable, middles)
+        lost = ~rows_of(octave.usable, middles)
         middles[lost] = sources[random.integers(len(sources), size=int(lost.sum()))]
         start.offset = middles - start.places
         return start.searched(octave, random)
@@ -148,19 +154,26 @@ class Field:
             ((at - _PAD + 0.5) * (scale / self.scale)).astype(np.intp) for at in np.divmod(places, octave.row)
         )
         finer = np.rint(self.offset_at(rows, columns) * (self.scale / scale)).astype(np.intp)
-        return Field(scale, octave.row, places, cells, finer[:, 0] * octave.row + finer[:, 1])
+        field = Field(scale, octave.row, places, cells, finer[:, 0] * octave.row + finer[:, 1])
+        if self.gain is not None:
+            field.gain = rows_of(self.gain, self._nearest(rows, columns))
+        return field
 
     def offset_at(self, rows: Numbers, columns: Numbers) -> NDArray[np.intp]:
         """(N, 2): rows and columns to the patch of the place nearest to each pixel; 0 where there is none."""
+        who = self._nearest(rows, columns)
+        offset = np.where(who >= 0, rows_of(self.offset, who), 0)
+        place = rows_of(self.places, who)
+        ends, starts = np.divmod(place + offset, self.row), np.divmod(place, self.row)
+        return cast("NDArray[np.intp]", np.stack(ends, 1) - np.stack(starts, 1))
+
+    def _nearest(self, rows: Numbers, columns: Numbers) -> Numbers:
+        """(N,): the place nearest to each pixel, -1 where there is none."""
         down, across = (
             np.minimum((at + STRIDE // 2) // STRIDE, limit - 2 * _RIM - 1) + _RIM
             for at, limit in zip((rows, columns), self.cells.shape, strict=True)
         )
-        who = self.cells[down, across]
-        offset = np.where(who >= 0, _rows(self.offset, who), 0)
-        place = _rows(self.places, who)
-        ends, starts = np.divmod(place + offset, self.row), np.divmod(place, self.row)
-        return cast("NDArray[np.intp]", np.stack(ends, 1) - np.stack(starts, 1))
+        return cast("Numbers", self.cells[down, across])
 
     def searched(self, octave: Octave, random: np.random.Generator) -> Field:
         """The same field after two sweeps in ``octave``; its costs are of that octave.
@@ -172,13 +185,13 @@ class Field:
         self.cost = octave.distances(self.places + self.offset, wanted, everyone)
 
         def offer(who: Numbers, middles: Numbers, demand: float) -> None:
-            fine = np.flatnonzero(_rows(octave.usable, middles))
-            who, middles = _rows(who, fine), _rows(middles, fine)
+            fine = np.flatnonzero(rows_of(octave.usable, middles))
+            who, middles = rows_of(who, fine), rows_of(middles, fine)
             cost = octave.distances(middles, wanted, who)
-            better = np.flatnonzero(cost * demand < _rows(self.cost, who))
-            who = _rows(who, better)
-            self.cost[who] = _rows(cost, better)
-            self.offset[who] = _rows(middles, better) - _rows(self.places, who)
+            better = np.flatnonzero(cost * demand < rows_of(self.cost, who))
+            who = rows_of(who, better)
+            self.cost[who] = rows_of(cost, better)
+            self.offset[who] = rows_of(middles, better) - rows_of(self.places, who)
 
         row = self.cells.shape[1]
         cells = self.cells.ravel()
@@ -186,10 +199,10 @@ class Field:
         for sweep in _STEPS:
             for step in sweep:
                 for direction in (-step * row, -step, step * row, step):
-                    other = _rows(cells, mine + direction)
-                    theirs = _rows(self.offset, other)
+                    other = rows_of(cells, mine + direction)
+                    theirs = rows_of(self.offset, other)
                     who = np.flatnonzero((other >= 0) & (theirs != self.offset))
-                    offer(who, _rows(self.places, who) + _rows(theirs, who), COHERENCE)
+                    offer(who, rows_of(self.places, who) + rows_of(theirs, who), COHERENCE)
             jump = random.integers(-_JUMP, _JUMP + 1, (len(self.places), 2))
             offer(everyone, self.places + self.offset + jump[:, 0] * self.row + jump[:, 1], 1.1)
         return self
@@ -202,23 +215,25 @@ class Field:
         cells = (rows // STRIDE + _RIM) * row + columns // STRIDE + _RIM
         good = (1 / (1 + (self.cost / (np.median(self.cost) + 1e-4)) ** 2)).astype(np.float32)
         weight = np.full((len(places), 1), 1e-6, np.float32)
-        total = weight * _rows(octave.pixels, places)
+        total = weight * rows_of(octave.pixels, places)
         # share of the place below, and of that to the right
         down, right = (((at % STRIDE + 0.5) / STRIDE).astype(np.float32) for at in (rows, columns))
         for below, beside in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            who = _rows(self.cells.ravel(), cells + below * row + beside)
-            sources = places + _rows(self.offset, who)
-            counts = (who >= 0) & _rows(octave.known, sources)
+            who = rows_of(self.cells.ravel(), cells + below * row + beside)
+            sources = places + rows_of(self.offset, who)
+            counts = (who >= 0) & rows_of(octave.known, sources)
             bilinear = (down if below else 1 - down) * (right if beside else 1 - right)
-            mine = np.where(counts, bilinear**2 * _rows(good, who), np.float32(0))[:, None]
-            total += mine * _rows(octave.pixels, sources)
+            mine = np.where(counts, bilinear**2 * rows_of(good, who), np.float32(0))[:, None]
+            total += mine * rows_of(octave.pixels, sources)
+            if self.gain is not None:
+                total[:, :3] += mine * rows_of(self.gain, who)
             weight += mine
         result: NDArray[np.float32] = octave.image.copy()
         result[octave.wanted] = (total / weight)[:, :3]
         return result
 
 
-def _rows(values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
+def rows_of(values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
     """``values[numbers]``, several times as fast; the first or last where there is none of that number."""
     return np.take(values, numbers, axis=0, mode="clip")
 

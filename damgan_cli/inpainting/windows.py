@@ -136,11 +136,13 @@ class Window:
         fakeness: NDArray[np.float32],
         *,
         copying: Copying | None = None,
+        pieces: bool = False,
     ) -> Prepared | None:
         """What is to be pasted of what the model made of it, for a photo's (H, W, 3) and (H, W).
 
         ``fill`` is (h, w, 4), RGB in [-1, 1] and fakeness in [0, 1]. With ``copying`` the fill of a window
-        that is reduced, or deep, gets detail from its surroundings. Reads known pixels of ``rgb`` only; a
+        that is reduced, or deep, gets detail from its surroundings; with ``pieces`` a reduced one gets large
+        pieces of them (shifts.py). Reads known pixels of ``rgb`` only; a
         second window reads ``fakeness`` too, as earlier windows left it: where its own is not lower it has
         nothing to give, and None says so if that is everywhere.
         """
@@ -167,7 +169,9 @@ class Window:
                 size = [side * self.scale for side in choice.shape[::-1]]
                 kept = cv2.resize((choice > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
                 wanted = wanted & (kept[: wanted.shape[0], : wanted.shape[1]] > 0)
-            source = Exemplar(colours, photo, self.unknown, wanted, self.scale, reduce, copying)
+            source = Exemplar(
+                colours, photo, self.unknown, wanted, self.scale, reduce, copying, pieces=pieces
+            )
         matched = cast("NDArray[np.float32]", cv2.merge([*cv2.split(colours), fill[..., 3]]))
         return Prepared(matched, choice, source)
 

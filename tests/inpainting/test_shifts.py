@@ -1,0 +1,152 @@
+"""Shift maps: large pieces of what is known."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+
+import cv2
+import numpy as np
+import pytest
+
+from damgan_cli.inpainting import shifts
+from damgan_cli.inpainting.exemplar import Exemplar, copying_of
+from damgan_cli.inpainting.patchmatch import Field, Octave
+from damgan_cli.inpainting.windows import reduced
+
+SCALE = 4
+HOLE = (slice(160, 288), slice(192, 320))
+
+
+def filled_by(photo, guide, *, pieces=True):
+    """A photo whose hole is filled with copies, for a ``guide`` of the same size; and the source of it."""
+    unknown = np.zeros(photo.shape[:2], bool)
+    unknown[HOLE] = True
+    small = cv2.resize(guide, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA)
+    window = small.astype(np.float32) / np.float32(127.5) - 1
+    reduce = partial(reduced, photo, unknown)
+    source = Exemplar(window, photo, unknown, unknown, SCALE, reduce, copying_of(256), pieces=pieces)
+    return np.where(unknown[..., None], 127.5 * (source.result + 1), photo), source
+
+
+def noisy(photo, sigma=6):
+    """With grain, by which any patch is told from any other."""
+    grain = np.random.default_rng(0).normal(0, sigma, photo.shape)
+    return np.clip(photo + grain, 0, 255).astype(np.uint8)
+
+
+def horizon(height=448, width=512, at=225):
+    photo = np.full((height, width, 3), 180.0)
+    photo[at:] = 60
+    return noisy(photo)
+
+
+def edge_in(filled):
+    """The row at which each column of the hole turns dark."""
+    return (cv2.GaussianBlur(filled, (0, 0), 2)[HOLE][..., 0] < 120).argmax(0)
+
+
+def test_a_horizon_that_the_network_lets_sag_goes_on_straight():
+    photo = horizon()
+    guide = photo.copy()
+    for column, sag in zip(range(192, 320), np.sin(np.linspace(0, np.pi, 128)), strict=True):
+        guide[160 : int(225 + 8 * sag), column] = 180
+        guide[int(225 + 8 * sag) : 288, column] = 60
+    guide[HOLE] = cv2.GaussianBlur(guide, (0, 0), 6)[HOLE]
+    straight, torn = (
+        np.abs(edge_in(filled_by(photo, guide, pieces=pieces)[0]) - (225 - 160)).max()
+        for pieces in (True, False)
+    )
+    assert straight <= 1
+    assert torn >= 4  # what pieces are for
+
+
+def test_pieces_get_the_brightness_of_what_is_around_them():
+    """A wall that is lit from the right: what is copied from further left would be too dark."""
+    light = np.linspace(60, 200, 512)[None, :, None]
+    truth = noisy(np.broadcast_to(light, (448, 512, 3)))
+    guide = truth.copy()
+    guide[HOLE] = 130
+    filled, _ = filled_by(truth, guide)
+    off = cv2.GaussianBlur(filled - truth, (0, 0), 6)[HOLE]
+    assert np.abs(off).max() < 12  # of the 35 by which the light changes in the hole
+    assert filled[HOLE].std() > 0.8 * truth[HOLE].std()  # and grain is kept
+
+
+def test_what_differs_in_more_than_brightness_keeps_its_own():
+    """A dark thing that touches the hole does not darken it."""
+    photo = noisy(np.full((448, 512, 3), 190.0))
+    photo[160:288, 140:192] = noisy(np.full((128, 52, 3), 40.0), 30)
+    guide = photo.copy()
+    guide[HOLE] = 190
+    filled, _ = filled_by(photo, guide)
+    assert filled[HOLE][:, 8:].mean() > 180
+
+
+def test_nothing_under_the_hole_matters_and_twice_is_the_same():
+    photo = horizon()
+    other = photo.copy()
+    other[HOLE] = 255 - other[HOLE]
+    one, two = (filled_by(source, photo)[0] for source in (photo, other))
+    assert np.array_equal(one, two)
+
+
+def test_known_pixels_are_not_made_brighter():
+    photo = horizon()
+    filled, source = filled_by(photo, photo)
+    known = np.ones(photo.shape[:2], bool)
+    known[HOLE] = False
+    assert np.allclose(source.result[known], photo[known] / 127.5 - 1, atol=1e-5)
+    assert filled[HOLE].std() > 50  # of both halves of the scene
+
+
+def test_messages_find_the_labels_that_cost_least_together():
+    """On a chain belief propagation is exact: the same as trying all."""
+    rng = np.random.default_rng(3)
+    for across_first in (True, False):
+        cost = rng.uniform(0, 1, (1, 5, 3)).astype(np.float32)
+        seams = rng.uniform(0, 1, (1, 4, 3, 3)).astype(np.float32)
+
+        def total(labels, cost=cost, seams=seams):
+            alone = sum(cost[0, cell, label] for cell, label in enumerate(labels))
+            pairs = enumerate(itertools.pairwise(labels))
+            return alone + sum(seams[0, edge, one, two] for edge, (one, two) in pairs)
+
+        expected = min(itertools.product(range(3), repeat=5), key=total)
+        if across_first:
+            found = shifts._propagated(cost, np.zeros((0, 5, 3, 3), np.float32), seams, 1)[0]
+        else:
+            turned = cost.swapaxes(0, 1), seams.swapaxes(0, 1)
+            found = shifts._propagated(*turned, np.zeros((5, 0, 3, 3), np.float32), 1)[:, 0]
+        assert tuple(found) == expected
+
+
+@pytest.mark.parametrize("shift", [(0, 23), (31, 0)])
+def test_a_photo_tells_by_which_shift_it_repeats_itself(shift):
+    rng = np.random.default_rng(0)
+    tile = rng.uniform(-1, 1, (shift[0] or 120, shift[1] or 120, 3))
+    image = np.tile(tile, (120 // tile.shape[0] + 1, 120 // tile.shape[1] + 1, 1))[:120, :120]
+    hole = np.zeros((120, 120), bool)
+    hole[50:60, 50:60] = True
+    octave = Octave(image.astype(np.float32), hole, hole)
+    found = shifts._frequent(shifts._repeats(octave, np.random.default_rng(0)), 8, 4)
+    period = max(shift)
+    along = found[:4, int(np.argmax(shift))]
+    assert (along % period == 0).all()
+    assert (along != 0).all()
+    assert (found[:4, int(np.argmin(shift))] == 0).all()
+
+
+def test_a_shift_does_not_lead_beyond_the_photo():
+    """Where a row ends the next one begins: a shift must not take what lies at the other side."""
+    rng = np.random.default_rng(0)
+    hole = np.zeros((90, 90), bool)
+    hole[30:60, 56:86] = True
+    octave = Octave(rng.uniform(-1, 1, (90, 90, 3)).astype(np.float32), hole, hole)
+    random = np.random.default_rng(0)
+    field = Field.found(octave, 1, None, random)
+    field = shifts.in_pieces(field, octave, octave, random)
+    rows, columns = np.nonzero(hole)
+    ends = np.stack([rows, columns], 1) + field.offset_at(rows, columns)
+    assert (ends >= 0).all()
+    assert (ends < 90).all()
