@@ -6,7 +6,8 @@ that is like it and takes its pixels. Which patch, a nearest-neighbour field say
 the window, handed on from octave to octave, and searched anew, first among known pixels as blurred as the
 fill, then once more among sharp ones. A pixel mixes the copies of the four places around it and no more, as
 votes of many patches average the detail away. Colours on a scale above a few pixels stay the network's, and
-so does the whole fill where nothing known is like it.
+so does the whole fill where nothing known is like it. What stood before a background is filled with large
+pieces instead (shifts.py), as copies that were found one by one tear lines.
 """
 
 from __future__ import annotations

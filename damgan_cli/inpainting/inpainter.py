@@ -254,8 +254,8 @@ class Inpainter:
         """Whether it is reduced as an object's outline.
 
         If that is alone, its fill is the mean of two, one mirrored: what is behind an object goes on, and
-        what a network invents there instead, each time anew, the mean weakens; detail is copied anyway
-        (docs/experiments.md, section 17).
+        what a network invents there instead, each time anew, the mean weakens. Large pieces of the
+        surroundings take its place anyway (docs/experiments.md, sections 17 and 18).
         """
         compact = self.reach.compact
         return window.scale > 1 and window.depth <= _ABOUT * compact and compact < self.reach.first

@@ -35,10 +35,10 @@ _APART = 4, 2  # px between two of them, likewise
 _AROUND = np.array([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)])  # cells whose found shifts a cell may take too
 _NUDGES = np.array([(y, x) for y in (0, -1, 1) for x in (0, -1, 1)])  # px of a finer octave
 _LEVEL = 0.01  # costs are mean squared differences of colours in [-1, 1], in units of this
-_GUIDED, _GUIDED_FINER = 0.3, 0.01  # weight of the difference from the network's fill, at first and later
-_WORST_GUIDE, _WORST_SEAM = 30.0, 60.0  # no difference costs more
+_GUIDED, _GUIDED_FINER = 0.6, 0.01  # weight of the difference from the network's fill, at first and later
+_WORST_GUIDE, _WORST_SEAM = 15.0, 60.0  # no difference costs more
 _HEIGHT = 0.02  # cost of a px up or down: a photo changes more that way, from ground to sky
-_CHANGE = 0.05  # cost of unlike shifts as such
+_CHANGE = 0.5  # cost of unlike shifts as such
 _SWEEPS, _SWEEPS_FINER = 3, 2
 _NEVER = np.float32(1e6)
 _DETAIL, _BRIGHTNESS = 0.06, 0.1  # differences (RMS, mean) of two pieces that halve how far they are matched
@@ -211,20 +211,19 @@ def _seams(grid: _Grid, shifts: NDArray[np.intp], octave: Octave, axis: int) -> 
     for number, some in enumerate(both):  # row by row
         if not some.any():
             continue
-        # at the border what is known is compared, and no fill
-        seen = octave.patch_known(middles[number, some]) | (before & behind)[number, some][:, None]
-        counts = seen.astype(np.float32)
         first, second = (
-            octave.patches((middles[number, some][:, None] + side[number, some]).ravel())[..., :3].reshape(
-                len(seen), count, -1, 3
-            )
-            * counts[:, None, :, None]
+            octave.patches((middles[number, some][:, None] + side[number, some]).ravel())[..., :3]
             for side in (one, two)
         )
+        # at the border only what is known is compared, and not the fill
+        seen = octave.patch_known(middles[number, some]) | (before & behind)[number, some][:, None]
+        if not seen.all():
+            unseen = ~seen.repeat(count, axis=0)
+            first[unseen] = second[unseen] = 0
         first, second = (side.reshape(len(seen), count, -1) for side in (first, second))
         product = first @ second.swapaxes(1, 2)
         square = np.square(first).sum(2)[:, :, None] + np.square(second).sum(2)[:, None]
-        values = 3 * np.maximum(counts.sum(1), 1)[:, None, None] * _LEVEL
+        values = 3 * np.maximum(seen.sum(1), 1)[:, None, None].astype(np.float32) * np.float32(_LEVEL)
         differ = np.clip((square - 2 * product) / values, 0, _WORST_SEAM)
         differ += _CHANGE * (one[number, some][:, :, None] != two[number, some][:, None])
         cost[number, some] = differ
