@@ -1,4 +1,4 @@
-"""Deep holes: the DAM stage refines what was filled at half the size; objects get a mean of two fills."""
+"""Deep holes: the DAM stage refines what was filled at half the size; what objects that are alone get."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from damgan_cli import Inpainter
+from damgan_cli.inpainting import exemplar
 from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 from tests.inpainting.holes import hole_with, photo
@@ -81,8 +82,8 @@ def test_reduced_windows_are_refined_octave_by_octave(
     assert started == octaves
 
 
-@pytest.mark.parametrize(
-    ("size", "boxes", "same"),
+OBJECTS = pytest.mark.parametrize(
+    ("size", "boxes", "alone"),
     [
         (256, [(156, 356, 180, 380)], True),  # compact, and reduced by four: 100 px deep
         (256, [(156, 356, 180, 380), (10, 110, 10, 500)], False),  # not all that is missing there
@@ -90,8 +91,11 @@ def test_reduced_windows_are_refined_octave_by_octave(
         (128, [(156, 356, 180, 380)], False),  # nor are objects reduced further than them for smaller weights
     ],
 )
+
+
+@OBJECTS
 def test_an_object_gets_the_mean_of_a_fill_and_of_one_of_the_mirrored_photo(
-    tiny_weights, tmp_path, monkeypatch, size, boxes, same
+    tiny_weights, tmp_path, monkeypatch, size, boxes, alone
 ):
     """So of waves that are odd about the middle nothing is left."""
 
@@ -105,4 +109,15 @@ def test_an_object_gets_the_mean_of_a_fill_and_of_one_of_the_mirrored_photo(
     monkeypatch.setattr(inpainter, "generate", waves)
     gray = np.full((512, 512, 3), 128, np.uint8)
     off = np.abs(inpainter(gray, hole_with((512, 512), *boxes)).astype(int) - 128)
-    assert (off[hole_with((512, 512), boxes[0])].max() <= 1) == same
+    assert (off[hole_with((512, 512), boxes[0])].max() <= 1) == alone
+
+
+@OBJECTS
+def test_an_object_is_filled_with_large_pieces(tiny_weights, tmp_path, monkeypatch, size, boxes, alone):
+    info = {"training": {"size": size, "refined_share": 0.5}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    used = []
+    pieces = exemplar.in_pieces
+    monkeypatch.setattr(exemplar, "in_pieces", lambda *given: used.append(1) or pieces(*given))
+    Inpainter(tmp_path / "weights", device="cpu")(photo(512, 512), hole_with((512, 512), *boxes))
+    assert len(used) == alone
