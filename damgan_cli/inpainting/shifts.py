@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.patchmatch import Field, Numbers, Octave
 
 _QUERIES = 600  # known patches that look for one like them, to tell by which shifts the photo repeats itself
-_BATCH = 128  # of them at once
+_BATCH = 64  # of them at once
+_SOURCES = 1 << 17  # known patches that are looked at, at most
 _FAR = 16  # px: a patch is always like those beside it
 _REPEATED, _FOUND = 25, 15  # shifts, of the ones and of the others, at most
 _LEVEL_AND_UPRIGHT = np.array(  # px: horizons and walls go on so, and too few patches of theirs may tell it
@@ -117,7 +118,10 @@ def _chosen(
     octave: Octave,
     effort: tuple[float, int, int],
 ) -> Field:
-    """``field`` with one of ``shifts`` (R, C, K) for each place, and its brightness."""
+    """``field`` with one of ``shifts`` (R, C, K) for each place, and its brightness.
+
+    ``effort`` is the weight of the fill, the sweeps over the costs, and the steps for the brightness.
+    """
     guided, sweeps, steps = effort
     shifts = np.where(grid.inside[..., None], shifts, 0)  # known pixels stay
     cost = _unlike_fill(grid, shifts, alike)
@@ -144,6 +148,8 @@ def _repeats(octave: Octave, random: np.random.Generator) -> NDArray[np.intp]:
     """(N, 2): the shifts (rows, columns) from some known patches to the ones most like them, not near."""
     sources = np.flatnonzero(octave.usable)
     queries = random.choice(sources, min(_QUERIES, len(sources)), replace=False)
+    if len(sources) > _SOURCES:
+        sources = np.sort(random.choice(sources, _SOURCES, replace=False))
     keys, wanted = (octave.patches(some)[..., :3].reshape(len(some), -1) for some in (sources, queries))
     number = np.full(len(octave.usable), -1)
     number[sources] = np.arange(len(sources))
