@@ -215,7 +215,7 @@ class Inpainter:
                 batch = [windows[number][0] for number in numbers]
                 fills |= zip(numbers, self._run(batch, blur), strict=True)
         for number, (window, photo) in enumerate(windows):
-            if self._is_object(window) and window.alone:
+            if self._is_lone_object(window):
                 (other,) = self._run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
@@ -232,7 +232,7 @@ class Inpainter:
                 photo.rgb,
                 photo.fakeness,
                 copying=copying,
-                pieces=self._is_object(window) and window.alone,
+                pieces=self._is_lone_object(window),
             )
 
         with ThreadPoolExecutor(at_once) as pool:
@@ -251,14 +251,17 @@ class Inpainter:
         return min(window.unknown.size, LARGEST**2) if self._has_octave(window) else window.hole.size
 
     def _is_object(self, window: Window) -> bool:
-        """Whether it is reduced as an object's outline.
-
-        If that is alone, its fill is the mean of two, one mirrored: what is behind an object goes on, and
-        what a network invents there instead, each time anew, the mean weakens. Large pieces of the
-        surroundings take its place anyway (docs/experiments.md, sections 17 and 18).
-        """
+        """Whether it is reduced as an object's outline."""
         compact = self.reach.compact
         return window.scale > 1 and window.depth <= _ABOUT * compact and compact < self.reach.first
+
+    def _is_lone_object(self, window: Window) -> bool:
+        """Whether large pieces of the surroundings fill it: what is behind an object goes on.
+
+        They follow the mean of two fills, one mirrored: it weakens what a network invents there instead,
+        each time anew (docs/experiments.md, sections 17 and 18).
+        """
+        return self._is_object(window) and window.alone
 
     def _has_octave(self, window: Window) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.

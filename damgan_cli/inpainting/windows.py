@@ -28,7 +28,7 @@ _FADE = 2  # depth (px, on the window) within which the seam is matched again at
 _REGION = 12  # px (σ, on the window) over which fakeness is averaged before fills are compared
 _MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have at most: it is less sharp
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
-_NEARLY_ALL = 0.8
+_NEARLY_ALL = 0.8  # share of the hole in sight that is one part's, if that is alone
 _STEADY = 6.0  # px (σ): on larger scales colours stay those of what is refined
 _COLOURS = np.arange(256, dtype=np.float32) / 127.5 - 1
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
