@@ -18,13 +18,24 @@ import cv2
 import numpy as np
 
 from damgan_cli.inpainting.patchmatch import Field, Octave
-from damgan_cli.inpainting.resample import blurred, mixed, pasted, rescaled, sampled, squared, widely_blurred
+from damgan_cli.inpainting.resample import (
+    at_points,
+    blurred,
+    mixed,
+    pasted,
+    rescaled,
+    sampled,
+    squared,
+    widely_blurred,
+)
 from damgan_cli.inpainting.shifts import in_pieces, nudged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from damgan_cli.inpainting.lines import Lines
 
     Reduce = Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]]
 
@@ -53,8 +64,8 @@ class Exemplar:
     (H, W, 3) uint8, with the hole ``unknown`` (H, W). ``reduce`` gives photo and hole reduced by a whole
     number, as (h, w, 3) in [-1, 1] with anything in the hole, and (h, w). Looks at known pixels of ``photo``
     only. Detail is found for ``wanted`` (H, W), a part of the hole. With ``rough`` (H, W), of hole and known
-    pixels, patches are to be alike in that too. With ``pieces`` large ones are copied whole, with their own
-    colours.
+    pixels, patches are to be alike in that too. With ``lines``, those of the window that go on behind the
+    hole, large pieces are copied whole, with their own colours.
     """
 
     def __init__(
@@ -68,7 +79,7 @@ class Exemplar:
         copying: Copying,
         rough: NDArray[np.float32] | None = None,
         *,
-        pieces: bool = False,
+        lines: Lines | None = None,
     ) -> None:
         self.filled, self.photo, self.unknown, self.scale = filled, photo, unknown, scale
         self.finest, self.result = scale, filled
@@ -92,14 +103,15 @@ class Exemplar:
             softened = blurred(known, hole, copying.blur) if field is None else start
             alike = octave.of(pasted(softened, start, hole))
             handed = field and field.at(octave, finest)
-            if pieces and handed is not None:
-                field = nudged(handed, alike, octave)
+            here = lines and lines.at(finest / scale, shape)
+            if here is not None and handed is not None:
+                field = nudged(handed, alike, octave, here)
             else:
                 field = Field.found(alike, finest, handed, random)
                 if field is None:  # too little is known
                     return
-                if pieces:
-                    field = in_pieces(field, alike, octave, random)
+                if here is not None:
+                    field = in_pieces(field, alike, octave, here, random)
                 else:  # sharp by now: once more, among sharp patches
                     octave = octave.of(field.copied(octave))
                     field = field.searched(octave, random)
@@ -111,7 +123,7 @@ class Exemplar:
         self.finest, self.field = finest, field
         self.copied: NDArray[np.float32] = image
         self.agreement: NDArray[np.float32] = np.ones(image.shape[:2], np.float32)
-        if not pieces:
+        if lines is None:
             colours: Any = pasted(known, guide, hole) - image
             self.copied = image + widely_blurred(colours, max(copying.colours / finest, 0.5))
             self.agreement = agreement(self.copied, filled, scale / finest, copying.blur)
@@ -135,16 +147,9 @@ class Exemplar:
         offsets = cast("Field", self.field).offset_at(ys // self.finest, xs // self.finest) * self.finest
         height, width = self.unknown.shape
         sources = np.clip(np.stack([ys, xs], 1) + offsets, 0, (height - 1, width - 1))
-        at = ((sources + 0.5) / self.finest - 0.5).astype(np.float32)
-        rows = -(-len(at) // 4096) if len(at) else 0  # remap takes no row longer than 32767
-        grid = np.zeros((rows * 4096, 2), np.float32)
-        grid[: len(at)] = at
-        across, down = (grid[:, axis].reshape(rows, 4096) for axis in (1, 0))
-        if not rows:
-            return np.zeros((0, 3), np.float32)
-        blurred: Any = cv2.remap(self.result, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        blurred = at_points(self.result, (sources + 0.5) / self.finest - 0.5)
         pixels = self.photo[sources[:, 0], sources[:, 1]].astype(np.float32) / 127.5 - 1
-        residual: NDArray[np.float32] = pixels - blurred.reshape(-1, 3)[: len(at)]
+        residual: NDArray[np.float32] = pixels - blurred
         residual[self.unknown[sources[:, 0], sources[:, 1]]] = 0
         residual *= self.agreement[ys // self.finest, xs // self.finest][:, None]
         return residual

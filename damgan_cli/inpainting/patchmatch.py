@@ -81,6 +81,11 @@ class Octave:
         """The numbers of pixels."""
         return cast("Numbers", (rows + _PAD) * self.row + columns + _PAD)
 
+    def in_layer(self, layer: NDArray[Any], places: Numbers) -> NDArray[Any]:
+        """What a ``layer`` (h, w, ...) of the image has at pixels of these numbers, all within it."""
+        rows, columns = np.divmod(places, self.row)
+        return cast("NDArray[Any]", layer[rows - _PAD, columns - _PAD])
+
     def patches(self, middles: Numbers) -> NDArray[np.float32]:
         """(N, samples, 4): the patches around pixels."""
         return cast("NDArray[np.float32]", rows_of(self.pixels, middles[:, None] + self._samples))

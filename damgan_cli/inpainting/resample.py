@@ -115,3 +115,19 @@ def sampled(window: NDArray[np.float32], scale: int, piece: tuple[slice, slice])
     top, left = (span.start - first.start * scale for span, first in zip(piece, (rows, columns), strict=True))
     height, width = (span.stop - span.start for span in piece)
     return enlarged(window, scale, (rows, columns))[top : top + height, left : left + width]
+
+
+def at_points(image: NDArray[np.float32], points: NDArray[Any]) -> NDArray[np.float32]:
+    """(..., C), or (...) for one channel: ``image`` (h, w[, C]) at ``points`` (..., 2), rows and columns.
+
+    Bilinear; beyond its border as at the border.
+    """
+    flat = points.reshape(-1, 2)
+    count = len(flat)
+    rows = max(1, -(-count // 4096))  # remap takes no row longer than 32767
+    grid = np.zeros((rows * 4096, 2), np.float32)
+    grid[:count] = flat
+    down, across = (grid[:, axis].reshape(rows, 4096) for axis in (0, 1))
+    seen: Any = cv2.remap(image, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    seen = seen.reshape(rows * 4096, *image.shape[2:])[:count]
+    return cast("NDArray[np.float32]", seen.reshape(*points.shape[:-1], *image.shape[2:]))

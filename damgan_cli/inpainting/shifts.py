@@ -21,6 +21,7 @@ from damgan_cli.inpainting.patchmatch import rows_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from damgan_cli.inpainting.lines import Lines
     from damgan_cli.inpainting.patchmatch import Field, Numbers, Octave
 
 _QUERIES = 600  # known patches that look for one like them, to tell by which shifts the photo repeats itself
@@ -39,10 +40,13 @@ _LEVEL = 0.01  # costs are mean squared differences of colours in [-1, 1], in un
 _GUIDED, _GUIDED_FINER = 0.6, 0.01  # weight of the difference from the network's fill, at first and later
 _WORST_GUIDE, _WORST_SEAM = 15.0, 60.0  # no difference costs more
 _HEIGHT = 0.02  # cost of a px up or down: a photo changes more that way, from ground to sky
+_HIGH, _HIGHER = 64, 0.2  # px; cost of each beyond
+_STRAIGHT, _ASTRAY = 3.0, 8.0  # cost of a px across a line that goes on there, and px at most that cost
+_ALONG = np.array([6, 12, 18, 24, 32, 42, 56, 74, 96])  # px: lines may go on so
 _CHANGE = 0.5  # cost of unlike shifts as such
 _SWEEPS, _SWEEPS_FINER = 3, 2
 _NEVER = np.float32(1e6)
-_DETAIL, _BRIGHTNESS = 0.06, 0.1  # differences (RMS, mean) of two pieces that halve how far they are matched
+_DETAIL, _BRIGHTNESS = 0.06, 0.3  # differences (RMS, mean) of two pieces that halve how far they are matched
 _EDGE = 0.1  # likewise the contrast (σ) of what is copied
 _STAY = 5e-4  # how strongly a piece keeps its own brightness
 _STEPS, _STEPS_FINER = 200, 60  # of conjugate gradients, at most
@@ -82,54 +86,67 @@ def _halves(layer: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]
     return (layer[:-1], layer[1:]) if axis == 0 else (layer[:, :-1], layer[:, 1:])
 
 
-def in_pieces(found: Field, alike: Octave, octave: Octave, random: np.random.Generator) -> Field:
+def in_pieces(
+    found: Field, alike: Octave, octave: Octave, lines: Lines, random: np.random.Generator
+) -> Field:
     """The shift map of an octave, from the field ``found`` in ``alike`` (it changes).
 
     ``octave`` has sharp known pixels and the network's fill in the hole, ``alike`` known pixels as blurred as
-    the fill.
+    the fill. ``lines`` go on behind the hole (h, w).
     """
     grid = _Grid.of(found, octave)
     row = octave.row
     own = rows_of(found.offset, grid.who)
     repeated = _frequent(_repeats(octave, random), _REPEATED, _APART[0])
     guessed = _frequent(_shift(grid.places, own, row)[grid.inside], _FOUND, _APART[1])
-    common = np.unique(np.concatenate([repeated, guessed, _LEVEL_AND_UPRIGHT]), axis=0)
+    along = np.rint(np.outer(np.concatenate([-_ALONG, _ALONG]), lines.directions.ravel())).astype(np.intp)
+    common = np.unique(np.concatenate([repeated, guessed, _LEVEL_AND_UPRIGHT, along.reshape(-1, 2)]), axis=0)
     shifts = np.broadcast_to(common[:, 0] * row + common[:, 1], (*grid.who.shape, len(common)))
     across = (grid.places % row)[..., None] + common[:, 1]
     down = (grid.places // row)[..., None] + common[:, 0]
     beyond = (across < 0) | (across >= row) | (down < 0) | (down >= len(octave.pixels) // row)
     near = np.stack([_moved(own, step) for step in _AROUND], -1)
     shifts = np.concatenate([near, np.where(beyond, own[..., None], shifts)], -1)
-    return _chosen(found, grid, shifts, alike, octave, (_GUIDED, _SWEEPS, _STEPS))
+    high = np.abs(_shift(grid.places[..., None], shifts, row)[..., 0]).astype(np.float32)
+    cost = _cost(grid, shifts, alike, lines, _GUIDED)
+    cost += np.float32(_HEIGHT) * high + np.float32(_HIGHER) * np.maximum(high - np.float32(_HIGH), 0)
+    return _chosen(found, grid, shifts, cost, octave, (_SWEEPS, _STEPS))
 
 
-def nudged(handed: Field, alike: Octave, octave: Octave) -> Field:
+def nudged(handed: Field, alike: Octave, octave: Octave, lines: Lines) -> Field:
     """The shift map of a finer octave: the one ``handed`` on, each shift changed by one pixel at most."""
     grid = _Grid.of(handed, octave)
     shifts = rows_of(handed.offset, grid.who)[..., None] + _NUDGES[:, 0] * octave.row + _NUDGES[:, 1]
-    return _chosen(handed, grid, shifts, alike, octave, (_GUIDED_FINER, _SWEEPS_FINER, _STEPS_FINER))
+    cost = _cost(grid, shifts, alike, lines, _GUIDED_FINER)
+    return _chosen(handed, grid, shifts, cost, octave, (_SWEEPS_FINER, _STEPS_FINER))
+
+
+def _cost(
+    grid: _Grid, shifts: NDArray[np.intp], alike: Octave, lines: Lines, guided: float
+) -> NDArray[np.float32]:
+    """(R, C, K): what each shift of a place costs, for the weight of the fill, and leading off a line."""
+    across = alike.in_layer(lines.across, grid.places)
+    moved = _shift(grid.places[..., None], shifts, alike.row).astype(np.float32)
+    astray = np.minimum(np.abs(np.einsum("rckd,rcd->rck", moved, across)), np.float32(_ASTRAY))
+    return cast("NDArray[np.float32]", guided * _unlike_fill(grid, shifts, alike) + _STRAIGHT * astray)
 
 
 def _chosen(
     field: Field,
     grid: _Grid,
     shifts: NDArray[np.intp],
-    alike: Octave,
+    cost: NDArray[np.float32],
     octave: Octave,
-    effort: tuple[float, int, int],
+    effort: tuple[int, int],
 ) -> Field:
-    """``field`` with one of ``shifts`` (R, C, K) for each place, and its brightness.
+    """``field`` with one of ``shifts`` (R, C, K) for each place, for their ``cost``, and its brightness.
 
-    ``effort`` is the weight of the fill, the sweeps over the costs, and the steps for the brightness.
+    ``effort`` is the sweeps over the costs, and the steps for the brightness.
     """
-    guided, sweeps, steps = effort
+    sweeps, steps = effort
     shifts = np.where(grid.inside[..., None], shifts, 0)  # known pixels stay
-    cost = _unlike_fill(grid, shifts, alike)
     usable = rows_of(octave.usable, grid.places[..., None] + shifts)
     usable[..., 0] |= ~usable.any(-1)  # then the first, as it was found
-    cost = guided * cost + np.float32(_HEIGHT) * np.abs(
-        _shift(grid.places[..., None], shifts, octave.row)[..., 0]
-    )
     cost = np.where(usable, cost, _NEVER).astype(np.float32)
     cost[~grid.inside] = _NEVER
     cost[~grid.inside, 0] = 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from damgan_cli.inpainting.deep import with_copied_detail
 from damgan_cli.inpainting.exemplar import Copying, Exemplar
+from damgan_cli.inpainting.lines import Lines, with_lines
 from damgan_cli.inpainting.membrane import match_seam
 from damgan_cli.inpainting.resample import enlarged, mixed, pasted, rescaled, sampled, widely_blurred
 
@@ -169,9 +170,10 @@ class Window:
                 size = [side * self.scale for side in choice.shape[::-1]]
                 kept = cv2.resize((choice > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
                 wanted = wanted & (kept[: wanted.shape[0], : wanted.shape[1]] > 0)
-            source = Exemplar(
-                colours, photo, self.unknown, wanted, self.scale, reduce, copying, pieces=pieces
-            )
+            lines: Lines | None = None
+            if pieces:
+                colours, lines = with_lines(colours, self.image, self.hole)
+            source = Exemplar(colours, photo, self.unknown, wanted, self.scale, reduce, copying, lines=lines)
         matched = cast("NDArray[np.float32]", cv2.merge([*cv2.split(colours), fill[..., 3]]))
         return Prepared(matched, choice, source)
 

@@ -11,11 +11,16 @@ import pytest
 
 from damgan_cli.inpainting import shifts
 from damgan_cli.inpainting.exemplar import Exemplar, copying_of
+from damgan_cli.inpainting.lines import Lines
 from damgan_cli.inpainting.patchmatch import Field, Octave
 from damgan_cli.inpainting.windows import reduced
 
 SCALE = 4
 HOLE = (slice(160, 288), slice(192, 320))
+
+
+def no_lines(shape):
+    return Lines(np.zeros((0, 2), np.float32), np.zeros((*shape, 2), np.float32))
 
 
 def filled_by(photo, guide, *, pieces=True):
@@ -25,7 +30,8 @@ def filled_by(photo, guide, *, pieces=True):
     small = cv2.resize(guide, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA)
     window = small.astype(np.float32) / np.float32(127.5) - 1
     reduce = partial(reduced, photo, unknown)
-    source = Exemplar(window, photo, unknown, unknown, SCALE, reduce, copying_of(256), pieces=pieces)
+    lines = no_lines(window.shape[:2]) if pieces else None
+    source = Exemplar(window, photo, unknown, unknown, SCALE, reduce, copying_of(256), lines=lines)
     return np.where(unknown[..., None], 127.5 * (source.result + 1), photo)
 
 
@@ -162,6 +168,54 @@ def test_at_the_border_the_fill_has_no_say_in_what_goes_on():
     assert np.array_equal(costs[0][one != two], costs[1][one != two])
 
 
+def offered_in(field, octave, lines, monkeypatch):
+    """The grid, the shifts it may take and what they cost."""
+    offered = []
+    monkeypatch.setattr(shifts, "_chosen", lambda _, *given: offered.extend(given[:3]))
+    shifts.in_pieces(field, octave, octave, lines, np.random.default_rng(0))
+    return offered
+
+
+def flat_with_a_hole():
+    """An octave where any patch is like any other, and a field that copies from the left."""
+    hole = np.zeros((180, 180), bool)
+    hole[90:120, 60:90] = True
+    octave = Octave(np.zeros((180, 180, 3), np.float32), hole, hole)
+    places, cells = octave.targets()
+    return Field(1, octave.row, places, cells, np.full_like(places, -40)), octave
+
+
+def cost_of(shift, grid, labels, cost, row):
+    moved = shifts._shift(grid.places[..., None], labels, row)
+    return cost[(moved == shift).all(-1) & grid.inside[..., None]]
+
+
+def test_what_is_far_above_costs_more(monkeypatch):
+    """The sky is no rock, however alike a blurred fill may be."""
+    field, octave = flat_with_a_hole()
+    directions = np.array([[1, 0]], np.float32)  # offers shifts of 6 to 96 px up and down
+    lines = Lines(directions, np.zeros((180, 180, 2), np.float32))
+    offered = offered_in(field, octave, lines, monkeypatch)
+    near, mean, far = (cost_of((-by, 0), *offered, octave.row).mean() for by in (12, 56, 74))
+    assert mean - near == pytest.approx(0.02 * 44, abs=1e-3)
+    assert far - mean == pytest.approx(0.02 * 18 + 0.2 * 10, abs=1e-3)
+
+
+def test_on_a_line_pieces_move_along_it(monkeypatch):
+    field, octave = flat_with_a_hole()
+    across = np.zeros((180, 180, 2), np.float32)
+    across[100:110] = (-0.6, 0.8)
+    lines = Lines(np.array([[0.8, 0.6]], np.float32), across)
+    grid, labels, cost = offered_in(field, octave, lines, monkeypatch)
+    here = grid.inside & np.isin(grid.places, octave.at(*np.nonzero(across.any(-1))))
+    moved = shifts._shift(grid.places[..., None], labels, octave.row)[here]
+    off = np.abs(moved @ np.array([-0.6, 0.8]))
+    level = 0.02 * np.abs(moved[..., 0]) + 0.2 * np.maximum(np.abs(moved[..., 0]) - 64, 0)
+    assert np.allclose(cost[here], level + 3 * np.minimum(off, 8), atol=1e-3)
+    along = (np.abs(moved - (0.8 * 56, 0.6 * 56)) <= 0.5).all(-1)
+    assert along.any(-1).all()
+
+
 def test_no_shift_leads_beyond_the_photo(monkeypatch):
     """Where a row ends the next one begins, in numbers of pixels."""
     rng = np.random.default_rng(0)
@@ -170,10 +224,7 @@ def test_no_shift_leads_beyond_the_photo(monkeypatch):
     octave = Octave(rng.uniform(-1, 1, (90, 90, 3)).astype(np.float32), hole, hole)
     random = np.random.default_rng(0)
     field = Field.found(octave, 1, None, random)
-    offered = []
-    monkeypatch.setattr(shifts, "_chosen", lambda field, grid, shifts, *_: offered.extend((grid, shifts)))
-    shifts.in_pieces(field, octave, octave, random)
-    grid, labels = offered
+    grid, labels, _ = offered_in(field, octave, no_lines(hole.shape), monkeypatch)
     own, *common = np.moveaxis(shifts._shift(grid.places[..., None], labels, octave.row), 2, 0)
     (level,) = (shift for shift in common[4:] if (shift == (0, 24)).all(-1).any())
     assert ((level == (0, 24)) | (level == own)).all()
