@@ -38,10 +38,14 @@ _AROUND = np.array([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)])  # cells whose fo
 _NUDGES = np.array([(y, x) for y in (0, -1, 1) for x in (0, -1, 1)])  # px of a finer octave
 _LEVEL = 0.01  # costs are mean squared differences of colours in [-1, 1], in units of this
 _GUIDED, _GUIDED_FINER = 0.6, 0.01  # weight of the difference from the network's fill, at first and later
+_SURE, _NEARBY = (
+    20.0,
+    5.0,
+)  # it counts so many times more at the border, and px (of depth) in which that fades
 _WORST_GUIDE, _WORST_SEAM = 15.0, 60.0  # no difference costs more
 _HEIGHT = 0.02  # cost of a px up or down: a photo changes more that way, from ground to sky
 _HIGH, _HIGHER = 64, 0.2  # px; cost of each beyond
-_STRAIGHT, _ASTRAY = 3.0, 8.0  # cost of a px across a line that goes on there, and px at most that cost
+_STRAIGHT, _ASTRAY = 20.0, 8.0  # cost of a px across a line that goes on there, and px at most that cost
 _ALONG = np.array([6, 12, 18, 24, 32, 42, 56, 74, 96])  # px: lines may go on so
 _CHANGE = 0.5  # cost of unlike shifts as such
 _SWEEPS, _SWEEPS_FINER = 3, 2
@@ -108,7 +112,9 @@ def in_pieces(
     near = np.stack([_moved(own, step) for step in _AROUND], -1)
     shifts = np.concatenate([near, np.where(beyond, own[..., None], shifts)], -1)
     high = np.abs(_shift(grid.places[..., None], shifts, row)[..., 0]).astype(np.float32)
-    cost = _cost(grid, shifts, alike, lines, _GUIDED)
+    depth = cv2.distanceTransform(octave.hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    sure = 1 + np.float32(_SURE) * np.exp(-octave.in_layer(depth, grid.places) / np.float32(_NEARBY))
+    cost = _cost(grid, shifts, alike, lines, _GUIDED * sure[..., None])
     cost += np.float32(_HEIGHT) * high + np.float32(_HIGHER) * np.maximum(high - np.float32(_HIGH), 0)
     return _chosen(found, grid, shifts, cost, octave, (_SWEEPS, _STEPS))
 
@@ -122,9 +128,9 @@ def nudged(handed: Field, alike: Octave, octave: Octave, lines: Lines) -> Field:
 
 
 def _cost(
-    grid: _Grid, shifts: NDArray[np.intp], alike: Octave, lines: Lines, guided: float
+    grid: _Grid, shifts: NDArray[np.intp], alike: Octave, lines: Lines, guided: float | NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(R, C, K): what each shift of a place costs, for the weight of the fill, and leading off a line."""
+    """(R, C, K): what each shift of a place costs, for the weight of the fill, (R, C, 1) or one for all."""
     across = alike.in_layer(lines.across, grid.places)
     moved = _shift(grid.places[..., None], shifts, alike.row).astype(np.float32)
     astray = np.minimum(np.abs(np.einsum("rckd,rcd->rck", moved, across)), np.float32(_ASTRAY))

@@ -11,7 +11,7 @@ import pytest
 
 from damgan_cli.inpainting import shifts
 from damgan_cli.inpainting.exemplar import Exemplar, copying_of
-from damgan_cli.inpainting.lines import Lines
+from damgan_cli.inpainting.lines import Lines, with_lines
 from damgan_cli.inpainting.patchmatch import Field, Octave
 from damgan_cli.inpainting.windows import reduced
 
@@ -24,13 +24,15 @@ def no_lines(shape):
 
 
 def filled_by(photo, guide, *, pieces=True):
-    """A photo whose hole is filled with copies, for a ``guide`` of the same size."""
+    """A photo whose hole is filled with copies, for a ``guide`` of the same size, as a window fills it."""
     unknown = np.zeros(photo.shape[:2], bool)
     unknown[HOLE] = True
     small = cv2.resize(guide, None, fx=1 / SCALE, fy=1 / SCALE, interpolation=cv2.INTER_AREA)
     window = small.astype(np.float32) / np.float32(127.5) - 1
     reduce = partial(reduced, photo, unknown)
-    lines = no_lines(window.shape[:2]) if pieces else None
+    lines = None
+    if pieces:
+        window, lines = with_lines(window, *reduce(SCALE))
     source = Exemplar(window, photo, unknown, unknown, SCALE, reduce, copying_of(256), lines=lines)
     return np.where(unknown[..., None], 127.5 * (source.result + 1), photo)
 
@@ -176,11 +178,12 @@ def offered_in(field, octave, lines, monkeypatch):
     return offered
 
 
-def flat_with_a_hole():
-    """An octave where any patch is like any other, and a field that copies from the left."""
+def flat_with_a_hole(fill=0.0):
+    """An octave where any known patch is like any other, and a field that copies from the left."""
     hole = np.zeros((180, 180), bool)
     hole[90:120, 60:90] = True
-    octave = Octave(np.zeros((180, 180, 3), np.float32), hole, hole)
+    image = np.where(hole[..., None], np.float32(fill), np.zeros((180, 180, 3), np.float32))
+    octave = Octave(image, hole, hole)
     places, cells = octave.targets()
     return Field(1, octave.row, places, cells, np.full_like(places, -40)), octave
 
@@ -201,6 +204,18 @@ def test_what_is_far_above_costs_more(monkeypatch):
     assert far - mean == pytest.approx(0.02 * 18 + 0.2 * 10, abs=1e-3)
 
 
+def test_near_known_pixels_the_network_is_believed(monkeypatch):
+    """Deep in a hole it only guesses."""
+    field, octave = flat_with_a_hole(0.1)
+    grid, labels, cost = offered_in(field, octave, no_lines(octave.hole.shape), monkeypatch)
+    (level,) = (number for number in range(5, labels.shape[2]) if (labels[..., number] == 42).any())
+    down, across = np.divmod(grid.places[grid.inside] - octave.at(90, 60), octave.row)
+    depth = np.minimum(np.minimum(down, 29 - down), np.minimum(across, 29 - across)) + 1
+    deep = depth > 3  # a patch sees nothing but the fill there, off by 0.1: one level of cost
+    expected = 0.6 * (1 + 20 * np.exp(-depth[deep] / 5))
+    assert cost[grid.inside, level][deep] == pytest.approx(expected, rel=1e-3)
+
+
 def test_on_a_line_pieces_move_along_it(monkeypatch):
     field, octave = flat_with_a_hole()
     across = np.zeros((180, 180, 2), np.float32)
@@ -211,7 +226,7 @@ def test_on_a_line_pieces_move_along_it(monkeypatch):
     moved = shifts._shift(grid.places[..., None], labels, octave.row)[here]
     off = np.abs(moved @ np.array([-0.6, 0.8]))
     level = 0.02 * np.abs(moved[..., 0]) + 0.2 * np.maximum(np.abs(moved[..., 0]) - 64, 0)
-    assert np.allclose(cost[here], level + 3 * np.minimum(off, 8), atol=1e-3)
+    assert np.allclose(cost[here], level + 20 * np.minimum(off, 8), atol=1e-3)
     along = (np.abs(moved - (0.8 * 56, 0.6 * 56)) <= 0.5).all(-1)
     assert along.any(-1).all()
 
