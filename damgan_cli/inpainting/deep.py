@@ -4,8 +4,8 @@ Far from known pixels, and sooner where there is grain, a network that must not 
 grids. Averaged to half its size a fill hardly shows them, so that is what exemplar.py gets, and what was
 copied takes the place of the fill where both show the same: everywhere deep in a hole, and nearer to known
 pixels where the fill is a grid (grids.py). Half the size does not tell how rough a place is, and smooth
-patches fit anything; so patches are to be as rough as the network's fill is. docs/experiments.md, sections 14
-to 16.
+patches fit anything; so patches are to be as rough as the network's fill is, and by its own lack of detail
+rougher. docs/experiments.md, sections 14 to 16 and 19.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ GRIDS = 2, 8
 _COPYING = Copying(blur=0.6, colours=40)
 _SCALE = 2  # times smaller than the photo is what guides
 _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
+_ROUGHER = 1.4  # times as rough as the network's fill copies are to be: it is smoother than what it stands for
 _FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other
 _LITTLE = 0.1  # a smaller share of copies in a pixel is not worth its time
 _LEAST = 2000  # and neither is a smaller sum of shares (px)
@@ -71,6 +72,7 @@ def with_copied_detail(
     whole = cv2.copyMakeBorder(filled, 0, height % _SCALE, 0, width % _SCALE, cv2.BORDER_REPLICATE)
     half: Any = cv2.resize(whole, None, fx=1 / _SCALE, fy=1 / _SCALE, interpolation=cv2.INTER_AREA)
     rough = _ROUGHNESS * roughness(filled, unknown)
+    rough[unknown] *= _ROUGHER
     source = Exemplar(half, photo, unknown, much > 0, _SCALE, reduce, _COPYING, rough)
     if source.field is None:
         return filled

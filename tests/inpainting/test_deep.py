@@ -110,6 +110,16 @@ def test_what_is_rough_in_the_fill_is_copied_from_rough_places(scene, monkeypatc
     assert told > 9 > 2 * untold
 
 
+def test_copies_are_rougher_than_the_fill_by_what_it_lacks(scene):
+    """Known pixels get rougher from left to right, σ 2 to 30; the fill has σ 10."""
+    photo, unknown, filled = scene
+    noise = np.random.default_rng(0).normal(0, 1, photo.shape)
+    photo[:] = np.clip(128 + noise * np.linspace(2, 30, SIDE)[:, None], 0, 255)
+    filled[:] = photo / np.float32(127.5) - 1
+    filled[unknown] = (10 / 127.5 * noise[::-1])[unknown]
+    assert 12 < 127.5 * copied(photo, unknown, filled)[INSIDE].std() < 16.5
+
+
 @pytest.mark.usefixtures("unseen")
 @pytest.mark.parametrize(("side", "changes"), [(2 * DEEP - 4, False), (2 * DEEP + 8, True)])
 def test_only_what_is_deep_changes(scene, side, changes):
