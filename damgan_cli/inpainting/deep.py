@@ -32,7 +32,7 @@ GRIDS = 2, 8
 _COPYING = Copying(blur=0.6, colours=40)
 _SCALE = 2  # times smaller than the photo is what guides
 _ROUGHNESS = 4.0  # its weight, against colours in [-1, 1]
-_ROUGHER = 1.4  # times as rough as the network's fill copies are to be: it is smoother than what it stands for
+_ROUGHER = 1.4  # times as rough as the network's fill copies are to be, as it is smoother than the truth
 _FINE, _AROUND = 1.5, 3.0  # px (σ): roughness is of what is finer than the one, averaged over the other
 _LITTLE = 0.1  # a smaller share of copies in a pixel is not worth its time
 _LEAST = 2000  # and neither is a smaller sum of shares (px)
