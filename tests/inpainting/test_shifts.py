@@ -231,6 +231,17 @@ def test_on_a_line_pieces_move_along_it(monkeypatch):
     assert along.any(-1).all()
 
 
+def test_finer_octaves_keep_to_a_line_too(monkeypatch):
+    field, octave = flat_with_a_hole()
+    across = np.zeros((180, 180, 2), np.float32)
+    across[..., 0] = 1  # a level line
+    offered = []
+    monkeypatch.setattr(shifts, "_chosen", lambda _, *given: offered.extend(given[:3]))
+    shifts.nudged(field, octave, octave, Lines(np.array([[0, 1]], np.float32), across))
+    assert cost_of((0, -41), *offered, octave.row) == pytest.approx(0, abs=1e-3)
+    assert cost_of((1, -41), *offered, octave.row) == pytest.approx(20, abs=1e-3)
+
+
 def test_no_shift_leads_beyond_the_photo(monkeypatch):
     """Where a row ends the next one begins, in numbers of pixels."""
     rng = np.random.default_rng(0)

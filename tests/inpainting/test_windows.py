@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from damgan_cli.inpainting import windows
 from damgan_cli.inpainting.exemplar import copying_of
 from damgan_cli.inpainting.plan import LARGEST, NATIVE, NO_LIMIT, OVERLAP, REACH, Reach, plan, reach_of
 from damgan_cli.inpainting.windows import blanked, reduced
@@ -249,3 +250,20 @@ def test_an_octave_keeps_the_colours_of_what_it_refined_and_adds_detail():
     fill = window.prepared(redder, rgb, np.zeros(hole.shape, np.float32)).fill[inside[window.box]]
     assert np.abs(fill[:, :3].mean(0)).max() < 0.05
     assert fill[:, :3].std() > 0.18
+
+
+def test_lines_that_go_on_are_drawn_into_what_guides_pieces(monkeypatch):
+    image = np.full((600, 600, 3), 200, np.uint8)
+    image[300:] = 60
+    hole = np.zeros((600, 600), bool)
+    hole[200:400, 200:400] = True
+    (window,) = plan(image, hole, reach=reach_of(256))
+    given = []
+    monkeypatch.setattr(windows, "Exemplar", lambda filled, *_, lines: given.extend((filled, lines)))
+    fill = fill_of(window, 0.0)
+    window.prepared(fill, image, np.zeros((600, 600), np.float32), copying=copying_of(256), pieces=True)
+    filled, lines = given
+    assert np.abs(lines.directions[0, 0]) < 0.01
+    for row, level in ((-3, 200), (3, 60)):
+        seen = filled[300 // window.scale + row, 300 // window.scale]
+        assert seen == pytest.approx(level / 127.5 - 1, abs=0.1)
