@@ -33,7 +33,6 @@ _ACROSS = np.arange(-4, 4.5, 0.5)  # px from the line: what is compared
 _STEP, _WIDE = 0.5, np.arange(-10, 10.5, 0.5)  # likewise what is drawn, if both ends agree
 _SEEN = 0.7  # share of it that must be known
 _UNLIKE = 0.25  # difference of both profiles, squared, against their contrast, at most
-_GRAIN = 0.5  # weight of what varies along an edge, in that
 _DRAWN = 6.0  # px: so far from a line its profile is drawn in any case,
 _AGREE = 0.15  # and farther while both ends differ by less (RMS)
 _FADE = 3.0  # px
@@ -199,15 +198,12 @@ def _unlike(
     )
     counts = (there & too)[..., None]
     total = np.maximum(counts.sum((1, 2)), 1)
-    profiles, grain = [], 0
+    profiles = []
     for side in (one, other):
         centred = (side - ((side * counts).sum((1, 2)) / total)[:, None, None]) * counts
-        profile = centred.sum(1) / np.maximum(counts.sum(1), 1)
-        grain = grain + (np.square((centred - profile[:, None]) * counts).sum((1, 2)) / total).mean(1) / 2
-        profiles.append(profile)
+        profiles.append(centred.sum(1) / np.maximum(counts.sum(1), 1))
     contrast = sum(np.square(profile).mean((1, 2)) for profile in profiles) / 2 + 1e-6
-    differ = np.square(profiles[0] - profiles[1]).mean((1, 2))
-    cost = (differ + _GRAIN * grain) / contrast
+    cost = np.square(profiles[0] - profiles[1]).mean((1, 2)) / contrast
     cost[counts.mean((1, 2, 3)) < _SEEN] = np.inf
     return cast("NDArray[np.float32]", cost)
 
