@@ -38,10 +38,7 @@ _AROUND = np.array([(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)])  # cells whose fo
 _NUDGES = np.array([(y, x) for y in (0, -1, 1) for x in (0, -1, 1)])  # px of a finer octave
 _LEVEL = 0.01  # costs are mean squared differences of colours in [-1, 1], in units of this
 _GUIDED, _GUIDED_FINER = 0.6, 0.01  # weight of the difference from the network's fill, at first and later
-_SURE, _NEARBY = (
-    20.0,
-    5.0,
-)  # it counts so many times more at the border, and px (of depth) in which that fades
+_SURE, _NEARBY = 20.0, 5.0  # so many times more it counts at the border; px of depth in which that fades
 _WORST_GUIDE, _WORST_SEAM = 15.0, 60.0  # no difference costs more
 _HEIGHT = 0.02  # cost of a px up or down: a photo changes more that way, from ground to sky
 _HIGH, _HIGHER = 64, 0.2  # px; cost of each beyond

@@ -110,7 +110,7 @@ def test_an_edge_of_which_too_little_is_known_is_no_line():
 
 
 def test_a_thin_line_goes_on_between_pixels():
-    """Whole pixels would miss it by half of one, and it would not look alike at both ends."""
+    """Two pixels wide, dark between light, and at no whole row."""
     off = np.abs(ROWS - 45.25 - 0.02 * (COLUMNS - 60))
     image = (0.8 - 0.8 * np.clip(1.2 - off, 0, 1))[..., None] * np.ones(3)
     result, lines = drawn(image.astype(np.float32))
