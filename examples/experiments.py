@@ -112,7 +112,7 @@ class PlainFusion(architecture.DAMBlock):
     """What is left of the block without its map: concat and 1x1 convolution."""
 
     def forward(self, T, S):
-        F = self.fuse(torch.cat([T, S], dim=1))
+        F = self.fuse(T, S)
         return F, torch.zeros_like(F[:, :1])
 
 

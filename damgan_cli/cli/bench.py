@@ -83,7 +83,7 @@ def bench(
     runs = [(choose_device(place), kind) for place in device or ["auto"] for kind in dtype or ["auto"]]
     for place, kind in runs:
         if kind != "auto":
-            choose_dtype(kind, place)  # what is unknown is better known now
+            choose_dtype(kind, place, int8=True)  # what is unknown is better known now
     document: dict[str, Any] = {
         "version": 1,
         "command": "bench",
@@ -96,10 +96,8 @@ def bench(
         for use in ("inference", "training"):
             spent = speed.seconds(training=use == "training", anew=True)
             document["number_types"][use] = spent
-            say(
-                f"one image of 256 px, {use}: float32 {spent['float32'] * 1000:.1f} ms, "
-                f"bfloat16 {spent['bfloat16'] * 1000:.1f} ms"
-            )
+            each = ", ".join(f"{name} {took * 1000:.1f} ms" for name, took in spent.items())
+            say(f"one image of 256 px, {use}: {each}")
     for place, kind in runs:
         inpainter = Inpainter(weights, device=str(place), dtype=kind, batch_size=batch_size)
         name = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)

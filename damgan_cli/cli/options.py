@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
 DEVICE_METAVAR = "auto|cpu|cuda[:N]|mps"
 WEIGHTS_METAVAR = "NAME|PATH|ORG/REPO[@REV]"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.model.int8 import Int8Conv2d
 from damgan_cli.photos.write import write_png
 
 if TYPE_CHECKING:
@@ -129,9 +131,8 @@ def limit(bare: float, all_else: float) -> str:
 def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[str, Any]]:
     """What a window of ``side`` px costs by stage and level: ``megaflop`` and ``milliseconds`` an image.
 
-    Counted are the convolutions (two operations for each multiplication) but those of 1x1 that fuse skips,
-    level 0 being full resolution and each further one half as many px a side. The shortest of ``rounds``
-    batches of the inpainter's size.
+    Counted are the convolutions (two operations for each multiplication), level 0 being full resolution and
+    each further one half as many px a side. The shortest of ``rounds`` batches of the inpainter's size.
     """
     device, batch = inpainter.device, inpainter.batch_size
     cost: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -146,14 +147,15 @@ def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[
         return hook
 
     def after(name: str) -> Callable[..., None]:
-        def hook(module: nn.Conv2d, given: tuple[Tensor, ...], output: Tensor) -> None:
+        def hook(module: Any, given: tuple[Tensor, ...], output: Tensor) -> None:
             _wait(device)
-            level = (side // min(given[0].shape[-1], side)).bit_length() - 1
+            level = (side // min(given[-1].shape[-1], side)).bit_length() - 1
             key = (name.partition(".")[0], level)
             spent[-1][key] = spent[-1].get(key, 0.0) + time.perf_counter() - begun[name]
             if len(spent) == 1:
-                height, width = module.kernel_size
-                cost[key][0] += 2 * output[0].numel() * module.in_channels * height * width / 1e6
+                pixels = [x[0, 0].numel() for x in given] if len(given) > 1 else [output[0, 0].numel()]
+                taps = module.in_channels * math.prod(module.kernel_size) / len(pixels)
+                cost[key][0] += 2 * sum(pixels) * output.shape[1] * taps / 1e6
 
         return hook
 
@@ -161,7 +163,7 @@ def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[
     hooks = [
         hook
         for name, module in generator.named_modules()
-        if isinstance(module, nn.Conv2d)
+        if isinstance(module, (nn.Conv2d, Int8Conv2d))
         for hook in (
             module.register_forward_pre_hook(before(name)),
             module.register_forward_hook(after(name)),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from damgan_cli.errors import DeviceError, MaskError, WeightsError
+from damgan_cli.errors import MaskError
 from damgan_cli.inpainting.exemplar import Copying, copying_of
+from damgan_cli.inpainting.network import Network
 from damgan_cli.inpainting.plan import (
     BLUR,
     FITS,
@@ -33,9 +32,7 @@ from damgan_cli.masks.read import MaskWarning, hole_of, read_mask
 from damgan_cli.photos.color import image_of, rgb_of, upright_image
 from damgan_cli.photos.fill import filled
 from damgan_cli.photos.read import photo_in_memory, read_photo
-from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.weights.find import DEFAULT_WEIGHTS, load_weights
-from damgan_cli.weights.folder import Weights
 from damgan_cli.weights.hub import push_loaded
 
 if TYPE_CHECKING:
@@ -45,10 +42,9 @@ if TYPE_CHECKING:
 
     from damgan_cli.inpainting.windows import Prepared, Window
     from damgan_cli.photos.photo import Photo
+    from damgan_cli.weights.folder import Weights
 
-_CPU_BATCH = 8  # more is no faster
 _ABOUT = 1.05  # times a depth: a hole may be a little deeper once it is reduced
-_GPU_BATCH = 64  # a few GB; halved where that is too much
 _PREPARED = 4  # windows at most that are prepared for pasting at once, each by a thread, all in memory
 _WINDOW_PIXELS = 1 << 22  # of windows at once, 40 bytes each: a dusty scan has thousands of them
 
@@ -77,16 +73,16 @@ class _Progress:
             self.report(min(1.0, self.filled / max(1, self.pixels)))  # windows may overlap
 
 
-class Inpainter:
+class Inpainter(Network):
     """A loaded model that fills holes in photos of any size.
 
     ``weights`` is a name, a folder or ``ORG/REPO[@REV]``; ``device`` is ``auto``, ``cpu``, ``cuda[:N]`` or
-    ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``batch_size`` counts windows of
-    128 x 128 px that go through the model at once (larger ones count by their area), None takes what suits
-    the device. Where memory runs out, batches are halved. ``fit`` says how holes that are deeper than those
-    trained on are brought in reach of the model: ``auto`` reduces them and copies fine detail from their
-    surroundings (unless the weights' ``config.json`` says ``smooth``), ``smooth`` copies none, ``native``
-    does not reduce. ``offline`` never touches the network. Raises WeightsError and DeviceError.
+    ``mps``; ``dtype`` is ``auto``, ``float32``, ``bfloat16``, ``float16`` or ``int8``; ``batch_size`` counts
+    windows of 128 x 128 px that go through the model at once (larger ones count by their area), None takes
+    what suits the device. Where memory runs out, batches are halved. ``fit`` says how holes that are deeper
+    than those trained on are brought in reach of the model: ``auto`` reduces them and copies fine detail from
+    their surroundings (unless the weights' ``config.json`` says ``smooth``), ``smooth`` copies none,
+    ``native`` does not reduce. ``offline`` never touches the network. Raises WeightsError and DeviceError.
     """
 
     def __init__(
@@ -103,13 +99,8 @@ class Inpainter:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        super().__init__(weights, device, dtype, batch_size, offline=offline)
         self.fit = fit
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(dtype, self.device)
-        self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
-        self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
-        self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
-        self.generator = self.weights.generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     @property
     def reach(self) -> Reach:
@@ -213,14 +204,14 @@ class Inpainter:
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
-                fills |= zip(numbers, self._run(batch, blur), strict=True)
+                fills |= zip(numbers, self.run(batch, blur), strict=True)
         for number, (window, photo) in enumerate(windows):
             if self._is_lone_object(window):
-                (other,) = self._run([window.mirrored], None)
+                (other,) = self.run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
-                (fills[number],) = self._run([window], None)
+                (fills[number],) = self.run([window], None)
             windows[number] = window, photo
         copying = self.copying
         at_once = min(torch.get_num_threads(), _PREPARED)
@@ -272,77 +263,6 @@ class Inpainter:
             return False
         larger = window.scale / -(-window.scale // 2)
         return window.hole.size * larger**2 <= LARGEST**2
-
-    def _run(self, windows: list[Window], blur: float | None) -> list[NDArray[np.float32]]:
-        """One batch of windows of the same size through the model: (h, w, 4) each."""
-        try:
-            images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
-            given = [window.given for window in windows if window.given is not None]  # all or none
-            filled = self._forward(
-                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None
-            )
-            if not np.isfinite(filled).all():
-                raise WeightsError(
-                    f"The weights {self.weights.name} give NaN or infinite values in {self.dtype}.",
-                    "Use --dtype float32, or other weights.",
-                )
-            return list(filled)
-        except RuntimeError as problem:
-            if not _out_of_memory(problem):
-                raise
-        # not in the handler above: there the failed pass still holds its memory
-        if len(windows) == 1:
-            raise DeviceError(
-                f"{self.device} has too little free memory for one window of {LARGEST} px at most.",
-                "Free some of it, or use --device cpu.",
-            )
-        half = len(windows) // 2
-        area = windows[0].hole.size / NATIVE**2
-        self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-        return self._run(windows[:half], blur) + self._run(windows[half:], blur)
-
-    def _forward(
-        self,
-        images: NDArray[np.float32],
-        holes: NDArray[np.bool_],
-        blur: float | None,
-        given: NDArray[np.float32] | None,
-    ) -> NDArray[np.float32]:
-        """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
-        arrays = [torch.from_numpy(images), torch.from_numpy(holes)]
-        if given is not None:
-            arrays.append(torch.from_numpy(given))
-        if self.device.type == "cuda":  # from pinned memory a copy need not be waited for
-            arrays = [array.pin_memory() for array in arrays]
-        with contextlib.nullcontext() if self.device.type == "cpu" else self._turn:
-            image, hole, *start = (array.to(self.device, non_blocking=True) for array in arrays)
-            mask = hole[:, None].float()  # (B, 1, h, w)
-            first = start[0].permute(0, 3, 1, 2) if start else None
-            filled = self.generate(image.permute(0, 3, 1, 2), mask, blur, first)  # channels last already
-            return filled.permute(0, 2, 3, 1).cpu().numpy()
-
-    @torch.inference_mode()
-    def generate(
-        self,
-        image: torch.Tensor,
-        mask: torch.Tensor,
-        blur: float | None = None,
-        given: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
-
-        With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
-        (B, 3, h, w) it refines that.
-        """
-        h, w = mask.shape[2:]
-        low = self.dtype != torch.float32
-        autocast: Any = torch.autocast(self.device.type, self.dtype) if low else contextlib.nullcontext()
-        with autocast:
-            if blur is None:
-                output = self.generator(image, mask, given=given)
-            else:
-                output = self.generator(image, mask, len(image), blur)
-        return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
     @classmethod
     def from_pretrained(
@@ -401,9 +321,3 @@ def _independent(windows: Sequence[tuple[Window, Fill]]) -> Iterator[list[int]]:
         group.append(number)
     if group:
         yield group
-
-
-def _out_of_memory(problem: RuntimeError) -> bool:
-    # torch has no type of its own for the memory of the CPU, of cuDNN and cuBLAS, and of a card that is full
-    words = ("can't allocate memory", "out of memory", "alloc_failed")
-    return isinstance(problem, torch.OutOfMemoryError) or any(word in str(problem).lower() for word in words)

@@ -12,18 +12,24 @@ def upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def fuse(conv1x1: nn.Conv2d, T: Tensor, S: Tensor) -> Tensor:
-    """Return conv1x1([T, S]), T upsampled to the size of S if it is smaller, without writing [T, S] down.
+class Fuse(nn.Conv2d):
+    """A 1x1 convolution of two features as if they were one, concatenated."""
 
-    ``T`` is (B, C, h, w) or (B, C, h/2, w/2), ``S`` (B, C', h, w). A convolution of 1x1 takes each channel
-    by itself and commutes with repeating pixels: it runs on the small side, and at full resolution, where
-    memory is what costs, only its result is upsampled.
-    """
-    C = T.shape[1]
-    x = F.conv2d(T, conv1x1.weight[:, :C])
-    if T.shape[2:] != S.shape[2:]:
-        x = upsample(x)
-    return x.add_(F.conv2d(S, conv1x1.weight[:, C:], conv1x1.bias))
+    def __init__(self, channels: int) -> None:
+        super().__init__(2 * channels, channels, kernel_size=1)
+
+    def forward(self, T: Tensor, S: Tensor) -> Tensor:  # type: ignore[override]  # not of one input
+        """Return conv1x1([T, S]), T upsampled to the size of S if it is smaller, without writing [T, S] down.
+
+        ``T`` is (B, C, h, w) or (B, C, h/2, w/2), ``S`` (B, C, h, w). A convolution of 1x1 commutes with
+        repeating pixels: it runs on the small side, and at full resolution, where memory is what costs, only
+        its result is upsampled.
+        """
+        C = T.shape[1]
+        x = F.conv2d(T, self.weight[:, :C])
+        if T.shape[2:] != S.shape[2:]:
+            x = upsample(x)
+        return x.add_(F.conv2d(S, self.weight[:, C:], self.bias))
 
 
 class DAMBlock(nn.Module):
@@ -41,7 +47,7 @@ class DAMBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fuse = nn.Conv2d(2 * channels, channels, kernel_size=1)
+        self.fuse = Fuse(channels)
         self.fakeness = nn.Conv2d(channels, 1, kernel_size=1)
 
     def forward(self, T: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +55,6 @@ class DAMBlock(nn.Module):
 
         ``S`` is the encoder skip, (B, C, h, w), ``T`` the decoder feature of that size or still half of it.
         """
-        x = fuse(self.fuse, T, S)  # F_i, (B, C, h, w)
+        x = self.fuse(T, S)  # F_i, (B, C, h, w)
         M = torch.sigmoid(self.fakeness(x))  # (B, 1, h, w)
         return x * (1 + M), M  # F (+) M (x) F in one pass over memory

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damgan_cli.model.config import GeneratorConfig
-from damgan_cli.model.dam import DAMBlock, fuse
+from damgan_cli.model.dam import DAMBlock, Fuse
 from damgan_cli.model.winograd import Conv3x3
 
 LEAK = 0.2
@@ -98,9 +98,9 @@ class CoarseStage(nn.Module):
         self.encode1 = ResidualConv(c1, c2, stride=2)
         self.middle = nn.Sequential(*[ResidualBlock(c2, d) for d in config.coarse_dilations])
         self.decode2 = nn.Conv2d(c2, c1, 3, padding=1)
-        self.fuse1 = nn.Conv2d(2 * c1, c1, 1)
+        self.fuse1 = Fuse(c1)
         self.decode1 = ResidualConv(c1, c0)
-        self.fuse0 = nn.Conv2d(2 * c0, c0, 1)
+        self.fuse0 = Fuse(c0)
         self.decode0 = ResidualConv(c0, 3)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -111,8 +111,8 @@ class CoarseStage(nn.Module):
         skip1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         x = self.middle(x)  # (B, c2, H/4, W/4)
         x = F.leaky_relu_(self.decode2(x), LEAK)  # (B, c1, H/4, W/4)
-        x = self.decode1(fuse(self.fuse1, x, skip1))[1]  # (B, c0, H/2, W/2)
-        x = self.decode0.block(fuse(self.fuse0, x, skip0))  # (B, c0, H, W)
+        x = self.decode1(self.fuse1(x, skip1))[1]  # (B, c0, H/2, W/2)
+        x = self.decode0.block(self.fuse0(x, skip0))  # (B, c0, H, W)
         result: Tensor = self.decode0.conv(x)  # (B, 3, H, W), linear
         return result
 

@@ -1,8 +1,9 @@
 """Which number type this machine runs the generator faster in: measured once, then remembered.
 
 What a CPU's flags promise is no guide: with the same AVX512-BF16 flag bfloat16 halves the time on one CPU and
-takes half as long again as float32 on another. The figures lie in the user's cache folder, one small file for
-each CPU model, number of threads and version of torch.
+takes half as long again as float32 on another. int8 counts in inference, where the CPU computes it exactly.
+The figures lie in the user's cache folder, one small file for each CPU model, number of threads and version
+of torch.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.model import Generator, GeneratorConfig
+from damgan_cli.model.int8 import deep_convolutions, in_int8, is_exact
 from damgan_cli.runtime.atomic import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _LIKE = GeneratorConfig(dam_channels=(32, 48, 96, 256), dam_dilations=(2, 4, 16, 8), coarse_scales=(2, 4, 8))
 """The widths of the embedded default. All of it is run: where residual blocks alone gain little from bfloat16
@@ -34,9 +36,9 @@ _SIDE = 256
 _SECONDS = 0.3
 """How long is measured, about; more where two passes of each take longer."""
 _HOPELESS = 3.0
-"""bfloat16 that takes this many times as long as float32 is emulated: no second look."""
+"""What takes this many times as long as float32 is emulated: no second look."""
 _WORTH = 1.1
-"""How many times as fast bfloat16 must be: it is less exact, and a tie is float32's."""
+"""How many times as fast a less exact type must be: a tie is float32's, then bfloat16's."""
 
 _IDENTIFYING = {
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86
@@ -44,61 +46,87 @@ _IDENTIFYING = {
 }  # fmt: skip
 
 
-def cpu_prefers_bfloat16(*, training: bool) -> bool:
-    """Whether bfloat16 is the faster of the two on this CPU, by `seconds`."""
+def fastest(*, training: bool, int8: bool = False) -> torch.dtype:
+    """The number type that the generator is fastest in on this CPU, by `seconds`; int8 only if it may be."""
     spent = seconds(training=training)
-    return spent["float32"] >= _WORTH * spent["bfloat16"]
+    best = torch.float32
+    for dtype in (torch.bfloat16, torch.int8):
+        allowed = dtype != torch.int8 or int8
+        if allowed and name_of(dtype) in spent and spent[name_of(best)] >= _WORTH * spent[name_of(dtype)]:
+            best = dtype
+    return best
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """``float32`` and so on."""
+    return str(dtype).removeprefix("torch.")
 
 
 def seconds(*, training: bool, anew: bool = False) -> dict[str, float]:
-    """Seconds that ``float32`` and ``bfloat16`` take for one image of 256 px, remembered or measured.
+    """Seconds that each number type takes for one image of 256 px, remembered or measured.
 
-    ``training`` measures with the backward pass. ``anew`` measures in any case and replaces what is
-    remembered. That it cannot be remembered is no error. Processes that measure at the same time all go by
-    the figures that were stored first, so they agree.
+    These are float32, bfloat16 and, if this CPU computes it, for inference int8. ``training`` measures with
+    the backward pass. ``anew`` measures in any case and replaces what is remembered. That it cannot be
+    remembered is no error. Processes that measure at the same time all go by the figures that were stored
+    first, so they agree.
     """
-    about = _about(training=training)
+    dtypes = [torch.float32, torch.bfloat16]
+    if not training and is_exact():
+        dtypes.append(torch.int8)
+    about = _about([name_of(dtype) for dtype in dtypes], training=training)
     path = _path(about)
-    found = None if anew else _remembered(path)
-    return found or _remember(path, about, compare(_passes(training=training)), replace=anew)
+    found = None if anew else _remembered(path, about["types"])
+    return found or _remember(path, about, compare(_passes(training=training), dtypes), replace=anew)
 
 
 def compare(
-    run: Callable[[torch.dtype], None], clock: Callable[[], float] = time.perf_counter
+    run: Callable[[torch.dtype], None],
+    dtypes: Sequence[torch.dtype],
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Shortest seconds of ``run`` with each number type, in turns: other work disturbs that least."""
-    dtypes = (torch.float32, torch.bfloat16)
     best = dict.fromkeys(dtypes, math.inf)
     for dtype in dtypes:
         run(dtype)  # the first time prepares weights and code
     start, rounds = clock(), 0
     while rounds < 2 or clock() - start < _SECONDS:
         for dtype in dtypes:
+            if rounds and best[dtype] > _HOPELESS * best[torch.float32]:
+                continue
             begun = clock()
             run(dtype)
             best[dtype] = min(best[dtype], clock() - begun)
         rounds += 1
-        if best[torch.bfloat16] > _HOPELESS * best[torch.float32]:
-            break
-    return {str(dtype)[6:]: spent for dtype, spent in best.items()}
+    return {name_of(dtype): spent for dtype, spent in best.items()}
 
 
 def _passes(*, training: bool) -> Callable[[torch.dtype], None]:
-    """One pass of a generator of random weights, forward and, for training, backward."""
+    """One pass of a generator of random weights, forward and, for training, backward.
+
+    int8 is for its deepest level: the rest is in what was faster of the others.
+    """
     with torch.random.fork_rng(devices=[]):  # a training's random numbers stay as they are
         generator = Generator(_LIKE).requires_grad_(training)
         image = torch.rand(1, 3, _SIDE, _SIDE).mul(2).sub(1).to(memory_format=torch.channels_last)
         mask = (torch.rand(1, 1, _SIDE, _SIDE) < 0.25).float()
-    generator.to(memory_format=torch.channels_last)
+    generator = rounded = generator.to(memory_format=torch.channels_last)
+    if not training and is_exact():
+        rounded = in_int8(generator, dict.fromkeys(deep_convolutions(generator), (0.02, 128)))
+
+    took: dict[torch.dtype, float] = {}
 
     def run(dtype: torch.dtype) -> None:
-        low = dtype != torch.float32
+        base = min(took, key=lambda type_: took[type_]) if dtype == torch.int8 else dtype
+        begun = time.perf_counter()
+        low = base == torch.bfloat16
         with torch.inference_mode(not training), torch.autocast("cpu", torch.bfloat16, enabled=low):
-            output = generator(image, mask)
+            output = (rounded if dtype == torch.int8 else generator)(image, mask)
             if training:
                 torch.autograd.grad(
                     output.coarse.mean() + output.result.mean(), [*generator.parameters()], allow_unused=True
                 )
+        if dtype == base:
+            took[dtype] = time.perf_counter() - begun
 
     return run
 
@@ -119,13 +147,14 @@ def machine() -> str:
     return f"{platform.machine()} / {platform.processor()}"
 
 
-def _about(*, training: bool) -> dict[str, Any]:
+def _about(types: list[str], *, training: bool) -> dict[str, Any]:
     return {
         "cpu": machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "for": "training" if training else "inference",
         "generator": _LIKE.to_dict(),  # what was measured
+        "types": types,
     }
 
 
@@ -135,11 +164,11 @@ def _path(about: dict[str, Any]) -> Path:
     return Path(root) / "damgan" / f"speed-{key}.json"
 
 
-def _remembered(path: Path) -> dict[str, float] | None:
+def _remembered(path: Path, types: list[str]) -> dict[str, float] | None:
     """None if nothing is remembered, or nothing that makes sense."""
     try:
         stored = json.loads(path.read_bytes())["seconds"]
-        found = {name: float(stored[name]) for name in ("float32", "bfloat16")}
+        found = {name: float(stored[name]) for name in types}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return found if all(0 < spent < math.inf for spent in found.values()) else None
@@ -151,11 +180,11 @@ def _remember(
     """Store figures; returns those that count: another process may have been first."""
     text = json.dumps({**about, "seconds": found}, indent=1) + "\n"
     try:
-        replace = replace or (path.exists() and _remembered(path) is None)  # damaged
+        replace = replace or (path.exists() and _remembered(path, about["types"]) is None)  # damaged
         with replacing(path, sync=False, only_first=not replace) as file:
             file.write(text.encode())
     except FileExistsError:
-        return _remembered(path) or found
+        return _remembered(path, about["types"]) or found
     except OSError:  # a read-only home, a full disk
         pass
     return found

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from damgan_cli.errors import TrainingError
 from damgan_cli.model import Generator, composite
 from damgan_cli.model.generator import LARGEST_BLUR
+from damgan_cli.model.int8 import prepared
 from damgan_cli.model.losses import dam_loss, reconstruction_loss
 from damgan_cli.photos.write import write_png
 from damgan_cli.runtime.device import choose_dtype
@@ -44,7 +45,7 @@ from damgan_cli.training.widen import widened
 from damgan_cli.weights.folder import save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from damgan_cli.model import GeneratorOutput
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from damgan_cli.training.validation import Validation
 
 _ASKED_EVERY = 0.25  # seconds
+_EXAMPLES = 192  # images whose features say what int8 is to reach
 _TICK_SHARE = 0.1 - 1e-9  # of the budget; less, as shares are sums of floats
 
 
@@ -204,6 +206,11 @@ class Trainer:
         values = {f"loss_{term}": value.detach() for term, (_, value) in terms.items()}
         return {**values, f"gradient_{name}": norm.detach()}
 
+    def examples(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some images and masks, in batches; they are those that come next."""
+        for later in range(-(-_EXAMPLES // self.config.batch_size)):
+            yield self.batches.tensors(self.step + later, self.device)
+
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs for the training to go on to the same bits."""
         return {
@@ -305,14 +312,16 @@ def run(
     change = gained(ticks[0], scores) if ticks and not ticks[0]["images"] else None
     if change:
         say(change)
+    generator, levels = prepared(trainer.ema, trainer.examples())
     info = {
         **info,
         "training": trainer.config.to_dict(),
         "images_seen": trainer.images,
         "hours": round(trainer.seconds / 3600, 2),
         "validation": scores,
+        "int8": levels,
     }
-    save_weights(out / WEIGHTS, trainer.ema, info, model_card(info))
+    save_weights(out / WEIGHTS, generator, info, model_card(info))
     return True
 
 

@@ -68,6 +68,7 @@ def read_weights(found: Found) -> Weights:
     from safetensors.torch import load
 
     from damgan_cli.model import Generator, GeneratorConfig
+    from damgan_cli.model.int8 import check_levels
 
     info = read_config(found.folder, found.name)
     data = read_file(found.folder / TENSOR_FILE, found.name, largest_tensor_file(info))
@@ -77,6 +78,8 @@ def read_weights(found: Found) -> Weights:
         with torch.device("meta"):  # no memory and no random numbers for what the file's tensors replace
             generator = Generator(GeneratorConfig.from_dict(info["generator"]))
         generator.load_state_dict(tensors, strict=True, assign=True)  # every name and shape must match
+        if "int8" in info:
+            check_levels(generator, info["int8"])
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         raise WeightsError(

@@ -16,7 +16,7 @@ FAST = ("--device", "cpu", "--seconds", "0.05", "--batch-size", "2")
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "compare", lambda run: {"float32": 2.0, "bfloat16": 1.0})
+    monkeypatch.setattr(speed, "compare", lambda *_: {"float32": 2.0, "bfloat16": 1.0, "int8": 0.5})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return save_tiny_weights(tmp_path / "tiny")
 
@@ -35,7 +35,7 @@ def test_rates_of_generator_and_folder_as_json(damgan, tiny):
         assert min(row["bare"], row["folder"], row["without_generator"]) > 0
         assert row["ratio"] == row["folder"] / row["bare"]
         assert "of the work" in row["limit"]
-    assert report["number_types"]["training"] == {"float32": 2.0, "bfloat16": 1.0}
+    assert report["number_types"]["training"] == {"float32": 2.0, "bfloat16": 1.0, "int8": 0.5}
     assert {(row["stage"], row["level"]) for row in report["layers"]} == {  # the coarse stage at 1 and 1/2
         (stage, level) for stage in ("coarse_stage", "dam_stage") for level in range(4)
     }
@@ -45,7 +45,7 @@ def test_rates_of_generator_and_folder_as_json(damgan, tiny):
 def test_a_table_for_people(damgan, tiny):
     ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--bare")
     assert ran.code == 0, ran.err
-    assert "one image of 256 px, inference: float32 2000.0 ms, bfloat16 1000.0 ms" in ran.out
+    assert "one image of 256 px, inference: float32 2000.0 ms, bfloat16 1000.0 ms, int8 500.0 ms" in ran.out
     assert "limited by" in ran.out
     assert ran.out.splitlines()[-1].split()[0] == "64"
 
@@ -67,7 +67,7 @@ def test_folders_are_written_in_the_format_asked_for(damgan, tiny, monkeypatch):
 
 
 def test_what_is_unknown_is_said_before_anything_is_measured(damgan, tiny):
-    assert "no number type 'int8'" in damgan("bench", "--weights", tiny, "--dtype", "int8").err
+    assert "no number type 'int4'" in damgan("bench", "--weights", tiny, "--dtype", "int4").err
     assert "no kind of device" in damgan("bench", "--weights", tiny, "--device", "tpu").err
 
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from damgan_cli.model import DAMBlock, Generator, GeneratorConfig, composite
-from damgan_cli.model.dam import fuse
+from damgan_cli.model.dam import Fuse
 from damgan_cli.model.losses import dam_loss, reconstruction_loss
 
 SMALL = GeneratorConfig((4, 6, 8), (1, 2), (4, 6, 8, 10), (1, 2))
@@ -228,9 +227,10 @@ def test_dam_block_is_its_formula():
 
 @pytest.mark.parametrize("smaller", [1, 2])
 def test_features_are_fused_as_if_they_were_concatenated(smaller):
-    T, S, conv = torch.randn(2, 4, 8 // smaller, 12 // smaller), torch.randn(2, 6, 8, 12), nn.Conv2d(10, 5, 1)
+    T, S, fuse = torch.randn(2, 4, 8 // smaller, 12 // smaller), torch.randn(2, 4, 8, 12), Fuse(4)
     upsampled = T.repeat_interleave(smaller, 2).repeat_interleave(smaller, 3)
-    torch.testing.assert_close(fuse(conv, T, S), conv(torch.cat([upsampled, S], dim=1)))
+    together = F.conv2d(torch.cat([upsampled, S], dim=1), fuse.weight, fuse.bias)
+    torch.testing.assert_close(fuse(T, S), together)
 
 
 def test_composite_takes_known_pixels_from_the_photo():

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from damgan_cli.errors import DeviceError
+from damgan_cli.runtime import device
 from damgan_cli.runtime.device import choose_device, choose_dtype
+
+CPU = torch.device("cpu")
 
 
 def test_cpu_and_auto():
@@ -50,5 +53,17 @@ def test_number_types(monkeypatch):
     assert choose_dtype("auto", torch.device("mps")) is torch.float32
     with pytest.raises(DeviceError, match="float16 is slower"):
         choose_dtype("float16", cpu)
-    with pytest.raises(DeviceError, match="no number type 'int8'"):
-        choose_dtype("int8", cpu)
+    with pytest.raises(DeviceError, match="no number type 'int4'"):
+        choose_dtype("int4", cpu)
+
+
+def test_int8_is_refused_where_it_cannot_be_had(monkeypatch):
+    monkeypatch.setattr(device, "is_exact", lambda: True)
+    assert choose_dtype("int8", CPU, int8=True) is torch.int8
+    with pytest.raises(DeviceError, match="no levels for int8"):
+        choose_dtype("int8", CPU)
+    with pytest.raises(DeviceError, match="int8 is for CPUs, not for cuda:0"):
+        choose_dtype("int8", torch.device("cuda", 0), int8=True)
+    monkeypatch.setattr(device, "is_exact", lambda: False)
+    with pytest.raises(DeviceError, match="no exact int8 convolutions"):
+        choose_dtype("int8", CPU, int8=True)

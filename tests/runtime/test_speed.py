@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from damgan_cli.model import GeneratorConfig
+from damgan_cli.model.int8 import is_exact
 from damgan_cli.model.winograd import Conv3x3
 from damgan_cli.runtime import speed
 from damgan_cli.runtime.device import choose_dtype
@@ -27,13 +28,14 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def measured(monkeypatch):
     """Answers for measurements, by number type; "count" says how many there were."""
-    answers = {"float32": 2.0, "bfloat16": 1.0, "count": 0}
+    answers = {"float32": 2.0, "bfloat16": 1.0, "int8": 1.5, "count": 0}
 
-    def compare(run):
+    def compare(run, dtypes):
         answers["count"] += 1
-        return {name: answers[name] for name in ("float32", "bfloat16")}
+        return {speed.name_of(dtype): answers[speed.name_of(dtype)] for dtype in dtypes}
 
     monkeypatch.setattr(speed, "compare", compare)
+    monkeypatch.setattr(speed, "is_exact", lambda: True)
     return answers
 
 
@@ -50,7 +52,8 @@ class Machine:
         self.now += spent.pop(0) if isinstance(spent, list) else spent
 
     def compare(self):
-        return speed.compare(self.run, lambda: self.now)
+        dtypes = [getattr(torch, name) for name in self.seconds]
+        return speed.compare(self.run, dtypes, lambda: self.now)
 
 
 def test_the_shortest_of_several_turns_counts():
@@ -85,6 +88,29 @@ def test_auto_takes_what_was_faster(measured, float32, bfloat16, chosen):
     assert choose_dtype("auto", CPU, training=True) is chosen
 
 
+@pytest.mark.parametrize(
+    ("float32", "bfloat16", "int8", "chosen"),
+    [
+        (0.020, 0.010, 0.007, torch.int8),
+        (0.020, 0.030, 0.010, torch.int8),
+        (0.020, 0.010, 0.0095, torch.bfloat16),  # a tie
+        (0.020, 0.030, 0.019, torch.float32),
+    ],
+)
+def test_int8_is_for_inference_with_weights_that_can(measured, float32, bfloat16, int8, chosen):
+    measured.update(float32=float32, bfloat16=bfloat16, int8=int8)
+    assert choose_dtype("auto", CPU, int8=True) is chosen
+    assert choose_dtype("auto", CPU) is not torch.int8
+    assert choose_dtype("auto", CPU, training=True, int8=True) is not torch.int8
+
+
+def test_int8_that_is_not_exact_is_not_measured(measured, monkeypatch):
+    monkeypatch.setattr(speed, "is_exact", lambda: False)
+    assert set(speed.seconds(training=False)) == {"float32", "bfloat16"}
+    monkeypatch.setattr(speed, "is_exact", lambda: True)  # torch has learned it
+    assert set(speed.seconds(training=False)) == {"float32", "bfloat16", "int8"}
+
+
 def test_a_given_number_type_is_not_measured(measured, cache):
     assert choose_dtype("float32", CPU) is torch.float32
     assert choose_dtype("bfloat16", CPU) is torch.bfloat16
@@ -117,7 +143,7 @@ def test_figures_are_remembered_for_the_machine_threads_torch_and_use(measured, 
 def test_measuring_anew_replaces_what_is_remembered(measured):
     assert choose_dtype("auto", CPU) is torch.bfloat16
     measured.update(float32=1.0, bfloat16=2.0)
-    assert speed.seconds(training=False, anew=True) == {"float32": 1.0, "bfloat16": 2.0}
+    assert speed.seconds(training=False, anew=True) == {"float32": 1.0, "bfloat16": 2.0, "int8": 1.5}
     assert choose_dtype("auto", CPU) is torch.float32
 
 
@@ -129,7 +155,8 @@ def test_measuring_anew_replaces_what_is_remembered(measured):
         b"{}",
         b"\xff",
         b'{"seconds": {"float32": 1}}',
-        b'{"seconds": {"float32": -1, "bfloat16": 1}}',
+        b'{"seconds": {"float32": -1, "bfloat16": 1, "int8": 1}}',
+        b'{"seconds": {"float32": 1, "bfloat16": 1}}',
     ],
 )
 def test_a_damaged_memory_is_measured_anew(measured, cache, damage):
@@ -138,7 +165,7 @@ def test_a_damaged_memory_is_measured_anew(measured, cache, damage):
     path.write_bytes(damage)
     assert choose_dtype("auto", CPU) is torch.bfloat16
     assert measured["count"] == 2
-    assert json.loads(path.read_bytes())["seconds"] == {"float32": 2.0, "bfloat16": 1.0}
+    assert json.loads(path.read_bytes())["seconds"] == {"float32": 2.0, "bfloat16": 1.0, "int8": 1.5}
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(measured, tmp_path, monkeypatch):
@@ -156,8 +183,8 @@ def test_processes_that_measure_at_once_agree(monkeypatch, cache):
     together = threading.Barrier(2)
     answers = iter([{"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 2.0}])
 
-    def compare(run):
-        mine = next(answers)
+    def compare(run, dtypes):
+        mine = dict.fromkeys(map(speed.name_of, dtypes), 3.0) | next(answers)
         together.wait()
         return mine
 
@@ -173,9 +200,11 @@ def test_processes_that_measure_at_once_agree(monkeypatch, cache):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_the_generator_runs_in_both_number_types(training, monkeypatch):
+def test_the_generator_runs_in_every_number_type(training, monkeypatch):
     monkeypatch.setattr(speed, "_LIKE", GeneratorConfig((4, 4, 4), (2,), (4, 4, 4, 4), (2,)))
-    assert all(spent > 0 for spent in speed.seconds(training=training).values())
+    found = speed.seconds(training=training)
+    assert all(spent > 0 for spent in found.values())
+    assert ("int8" in found) == (is_exact() and not training)
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -1,0 +1,166 @@
+"""Convolutions in int8 give what rounded numbers give, where a CPU computes them exactly."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from damgan_cli import Inpainter
+from damgan_cli.errors import DeviceError, WeightsError
+from damgan_cli.model import Generator, GeneratorConfig, int8
+from damgan_cli.model.int8 import Int8Conv2d, check_levels, deep_convolutions, in_int8, is_exact, prepared
+from damgan_cli.weights.find import load_weights
+from damgan_cli.weights.folder import save_weights
+from tests.inpainting.holes import hole_with, photo
+
+needs_int8 = pytest.mark.skipif(not is_exact(), reason="this CPU has no exact int8 convolutions")
+
+
+def rounded(x, step, zero):
+    return ((x / step).round() + zero).clamp(0, 255).sub(zero).mul(step)
+
+
+def rounded_weight(weight):
+    """255 levels for each output channel."""
+    step = weight.abs().amax((1, 2, 3), keepdim=True) / 127
+    return (weight / step).round() * step
+
+
+@pytest.fixture
+def generator():
+    torch.manual_seed(0)
+    return Generator(GeneratorConfig((4, 4, 8), (2,), (4, 8, 8, 16), (2, 4), (1, 2))).eval()
+
+
+def examples(count=3):
+    """Images and masks, two in each batch, of which one is refined."""
+    random = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        mask = torch.zeros(2, 1, 48, 64)
+        mask[..., 10:30, 20:40] = 1
+        yield torch.rand(2, 3, 48, 64, generator=random) * 2 - 1, mask
+
+
+@needs_int8
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 4])
+def test_a_convolution_of_rounded_numbers(stride, dilation):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(20, 12, 3, stride, padding=dilation, dilation=dilation)
+    x = torch.randn(2, 20, 24, 31)  # some of it beyond the levels, which reach from -2 to 3.1
+    with torch.inference_mode():
+        found = Int8Conv2d(conv, (0.02, 100))(x)
+        weight, x = rounded_weight(conv.weight), rounded(x, 0.02, 100)
+        wanted = F.conv2d(x, weight, conv.bias, stride, dilation, dilation)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_prepared_for_int8_fills_as_before(generator):
+    before = copy.deepcopy(generator.state_dict())
+    scaled, levels = prepared(generator, examples())
+    check_levels(generator, levels)
+    for image, mask in examples():
+        for refined in (0, 2):
+            with torch.inference_mode():
+                wanted, found = generator(image, mask, refined), scaled(image, mask, refined)
+            torch.testing.assert_close(found.result, wanted.result, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.fakeness, wanted.fakeness, atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
+
+
+def test_each_channel_then_fills_the_levels(generator):
+    """Within a factor of two for half of them, where they differ by more than ten before; none is clipped."""
+    with torch.no_grad():
+        conv = generator.dam_stage.encode2.conv  # one channel is large, and whatever takes it knows
+        conv.weight[3] *= 40
+    scaled, levels = prepared(generator, examples())
+    reach = {"before": [], "after": []}
+    for when, model in (("before", generator), ("after", scaled)):
+        hook = model.dam_stage.middle[0].conv1.register_forward_pre_hook(
+            lambda _, given, to=reach[when]: to.append(given[0].abs().amax((0, 2, 3)))
+        )
+        with torch.inference_mode():
+            for image, mask in examples():
+                model(image, mask, 1)
+        hook.remove()
+    before, after = (torch.stack(each).amax(0) for each in reach.values())
+    assert before.max() / before.median() > 10
+    assert after.max() / after.median() < 2
+    step, zero = levels["dam_stage.middle.0.conv1"]
+    assert after.max() <= step * (max(zero, 255 - zero) + 0.51)  # the zero point is rounded
+
+
+@needs_int8
+def test_a_generator_in_int8_is_a_copy_and_near_the_one_it_is_of(generator):
+    scaled, levels = prepared(generator, examples())
+    before = copy.deepcopy(scaled.state_dict())
+    copied = in_int8(scaled, levels)
+    with torch.inference_mode():
+        (image, mask), *_ = examples()
+        wanted, found = scaled(image, mask), copied(image, mask)
+    assert 0 < (wanted.result - found.result).abs().mean() < 0.01 * wanted.result.abs().mean()
+    assert all(torch.equal(before[name], value) for name, value in scaled.state_dict().items())
+    assert torch.equal(wanted.coarse, found.coarse)
+    left = [module for module in copied.dam_stage.middle.modules() if isinstance(module, nn.Conv2d)]
+    assert not left
+
+
+@pytest.mark.parametrize("change", ["one less", "one more"])
+def test_levels_must_be_those_of_the_generator(generator, change):
+    levels = dict.fromkeys(deep_convolutions(generator), (0.1, 100))
+    check_levels(generator, levels)
+    if change == "one less":
+        del levels["dam_stage.middle.0.conv1"]
+    else:
+        levels["dam_stage.stem"] = 0.1, 1
+    with pytest.raises(ValueError, match="not those of its convolutions"):
+        in_int8(generator, levels)
+
+
+@pytest.mark.parametrize("damage", ["overflow", "no such operation"])
+def test_what_is_not_exact_is_not_used(monkeypatch, damage):
+    def forward(self, x):
+        if damage == "overflow":
+            return torch.full((1, 16, 8, 8), 2.0**15)
+        raise AttributeError("qconv2d_pointwise")
+
+    monkeypatch.setattr(int8.Int8Conv2d, "forward", forward)
+    assert not is_exact.__wrapped__()
+
+
+@needs_int8
+def test_the_inpainter_fills_in_int8_whatever_shares_a_batch(tmp_path, tiny_weights):
+    generator, levels = prepared(load_weights(tiny_weights).generator, examples())
+    save_weights(tmp_path / "weights", generator, {"int8": levels}, "tiny")
+    holes = [hole_with((120, 120), box) for box in ((10, 40, 20, 50), (60, 90, 10, 100))]
+    photos = [photo(120, 120), photo(120, 120)[::-1].copy()]
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="int8")
+    assert inpainter.dtype is torch.int8
+    together = inpainter.fill_batch(photos, holes)
+    for alone, hole, fill in zip(photos, holes, together, strict=True):
+        assert (inpainter.fill_batch([alone], [hole])[0].rgb == fill.rgb).all()
+    exact = Inpainter(tmp_path / "weights", device="cpu", dtype="float32").fill_batch(photos, holes)
+    assert 0 < abs(together[0].rgb.astype(int) - exact[0].rgb)[holes[0]].mean() < 4
+    with pytest.raises(DeviceError, match="no levels for int8"):
+        Inpainter(tiny_weights, device="cpu", dtype="int8")
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ((0.1, 100), "int8 levels are not those"),
+        ((0, 100), "0 is less than or equal to the minimum of 0"),
+        ((0.1, 256), "256 is greater than the maximum of 255"),
+        ((0.1,), "is too short"),
+    ],
+)
+def test_levels_that_fit_no_generator_are_refused(tmp_path, tiny_weights, levels, message):
+    info = {"int8": {"dam_stage.stem": levels}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    with pytest.raises(WeightsError, match=message):
+        load_weights(tmp_path / "weights")
