@@ -95,6 +95,32 @@ class _Loaded:
         return replace(fill, rgb=fill.rgb[place], fakeness=fill.fakeness[place])
 
 
+class _Cores:
+    """Threads of torch, shared out among the batches that are at work or wait for a worker.
+
+    Where there are fewer of them than workers, as there are few photos or huge ones or the run nears its end,
+    those that are left get more.
+    """
+
+    def __init__(self, workers: int, threads: int) -> None:
+        self._workers, self._threads, self._batches = workers, threads, 0
+        self._turn = threading.Lock()
+
+    def begin(self) -> None:
+        """A batch comes."""
+        with self._turn:
+            self._batches += 1
+
+    def end(self, _batch: object) -> None:
+        """It is done, or will never be."""
+        with self._turn:
+            self._batches -= 1
+
+    def share(self) -> int:
+        """Threads for each."""
+        return max(1, self._threads // max(1, min(self._workers, self._batches)))
+
+
 def load(job: Job, options: Options, holes: HoleReader | None = None) -> _Loaded:
     """Read a job's photo and its hole. Raises ImageFileError and MaskError."""
     start = time.perf_counter()
@@ -122,8 +148,14 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
     batches = list(_batches(jobs, min(inpainter.batch_size, -(-len(jobs) // workers))))
     workers = max(1, min(workers, len(batches)))
     leaving = threading.Event()
+    cores = _Cores(workers, threads)
     work = partial(
-        _work, inpainter=inpainter, options=options, holes=HoleReader(jobs, options.holes), leaving=leaving
+        _work,
+        inpainter=inpainter,
+        options=options,
+        holes=HoleReader(jobs, options.holes),
+        cores=cores,
+        leaving=leaving,
     )
     pool = ThreadPoolExecutor(workers)
     running: deque[tuple[Future[list[Result]], int]] = deque()
@@ -140,9 +172,10 @@ def fill_photos(jobs: list[Job], inpainter: Inpainter, options: Options) -> Gene
                 if few and sum(going.values()) + pixels <= room:
                     break
                 wait(going, return_when=FIRST_COMPLETED)  # if the first alone, others would have no work
-            # cores that have no batch of their own, as there are few or huge ones, help with this
-            side_by_side = min(workers, max(1, room // max(1, pixels)))
-            running.append((pool.submit(work, batch, threads=max(1, threads // side_by_side)), pixels))
+            cores.begin()
+            future = pool.submit(work, batch)
+            future.add_done_callback(cores.end)
+            running.append((future, pixels))
         while running:
             yield from running.popleft()[0].result()
     finally:
@@ -178,22 +211,23 @@ def _batches(jobs: list[Job], count: int) -> Iterator[list[Job]]:
 def _work(
     batch: list[Job],
     *,
-    threads: int,
     inpainter: Inpainter,
     options: Options,
     holes: HoleReader,
+    cores: _Cores,
     leaving: threading.Event,
 ) -> list[Result]:
-    """Read, fill and write a batch, with so many ``threads``; stops early when ``leaving``."""
+    """Read, fill and write a batch; stops early when ``leaving``."""
     import torch
 
+    threads = cores.share()
     torch.set_num_threads(threads)  # for this thread alone, and those that are started later
     if inpainter.device.type == "cpu":
         cv2.setNumThreads(threads)  # for all: what it shares out would wait for cores that others use
     loaded = [_try_load(job, options, holes) for job in batch if not leaving.is_set()]
     results = [item for item in loaded if isinstance(item, Result)]
     if not leaving.is_set():
-        failed, fills = _fill([item for item in loaded if isinstance(item, _Loaded)], inpainter)
+        failed, fills = _fill([item for item in loaded if isinstance(item, _Loaded)], inpainter, cores)
         results += failed
         for item, fill, seconds in fills:
             if not leaving.is_set():
@@ -203,7 +237,7 @@ def _work(
 
 
 def _fill(
-    items: list[_Loaded], inpainter: Inpainter
+    items: list[_Loaded], inpainter: Inpainter, cores: _Cores
 ) -> tuple[list[Result], list[tuple[_Loaded, Fill, float]]]:
     """Run the model; if a batch fails, one photo at a time, so that only the culprit fails."""
     if not items:
@@ -212,13 +246,14 @@ def _fill(
     fills = None
     try:
         given = [item.given() if any(item.spare) else (item.rgb, item.hole) for item in items]
-        fills = inpainter.fill_batch([rgb for rgb, _ in given], [hole for _, hole in given])
+        images, masks = [rgb for rgb, _ in given], [hole for _, hole in given]
+        fills = inpainter.fill_batch(images, masks, threads=cores.share)
         fills = [item.cut(fill) if any(item.spare) else fill for item, fill in zip(items, fills, strict=True)]
     except Exception as problem:  # noqa: BLE001  # reported; one photo must not end a run over thousands
         if len(items) == 1:
             return [_failed(items[0].job, problem)], []
     if fills is None:  # not in the handler: there the failed pass still holds its memory
-        parts = [_fill([item], inpainter) for item in items]
+        parts = [_fill([item], inpainter, cores) for item in items]
         return [r for results, _ in parts for r in results], [f for _, filled in parts for f in filled]
     share = (time.perf_counter() - start) / len(items)
     return [], [(item, fill, share) for item, fill in zip(items, fills, strict=True)]

@@ -65,7 +65,13 @@ class _Progress:
     pixels: int
     """Of all holes."""
     report: Callable[[float], None] | None
+    threads: Callable[[], int] | None
     filled: int = 0
+
+    def settle(self) -> None:
+        """Take as many threads as there are for this one now."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads())
 
     def add(self, window: Window) -> None:
         if self.report is not None:
@@ -160,15 +166,17 @@ class Inpainter(Network):
         images: Sequence[NDArray[np.uint8]],
         holes: Sequence[NDArray[np.bool_]],
         report: Callable[[float], None] | None = None,
+        threads: Callable[[], int] | None = None,
     ) -> list[Fill]:
         """Fill many photos at once: windows of the same size share batches, whichever photo they are of.
 
         ``images`` are (H, W, 3) uint8 RGB, ``holes`` (H, W) bool, True = hole. An empty hole costs nothing
         and gives the photo back; a photo without one known pixel draws a MaskWarning. ``report`` is told the
-        share of the holes that is filled whenever it has grown; what it raises ends the work. Raises
-        MaskError naming both sizes if a hole does not fit its photo.
+        share of the holes that is filled whenever it has grown; what it raises ends the work. ``threads`` is
+        asked before each batch of windows how many torch may have in this thread, None leaves them as they
+        are. Raises MaskError naming both sizes if a hole does not fit its photo.
         """
-        progress = _Progress(int(sum(map(np.count_nonzero, holes))) if report else 0, report)
+        progress = _Progress(int(sum(map(np.count_nonzero, holes))) if report else 0, report, threads)
         fills = [Fill(image.copy(), np.zeros(image.shape[:2], np.float32)) for image in images]
         waiting: list[tuple[Window, Fill]] = []
         pixels = 0
@@ -204,8 +212,10 @@ class Inpainter(Network):
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
+                progress.settle()
                 fills |= zip(numbers, self.run(batch, blur), strict=True)
         for number, (window, photo) in enumerate(windows):
+            progress.settle()
             if self._is_lone_object(window):
                 (other,) = self.run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
@@ -213,6 +223,7 @@ class Inpainter(Network):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
                 (fills[number],) = self.run([window], None)
             windows[number] = window, photo
+        progress.settle()
         copying = self.copying
         at_once = min(torch.get_num_threads(), _PREPARED)
 

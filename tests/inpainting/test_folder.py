@@ -95,6 +95,38 @@ def test_one_slow_photo_does_not_keep_the_others_waiting(jobs, inpainter, monkey
     assert [result.status for result in fill_photos(jobs, inpainter, Options())] == ["filled"] * COUNT
 
 
+def test_cores_without_a_photo_of_their_own_help_with_the_last(jobs, inpainter, monkeypatch):
+    """Of two photos the first waits for the other twice: until it has begun, and until it is done."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(inpainter, "batch_size", 1)
+    set_to = {}
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: set_to.update({threading.get_ident(): n}))
+    begun, shares = threading.Event(), []
+    try_load, fill_batch = folder._try_load, inpainter.fill_batch
+
+    def load(job, *args):
+        if job is jobs[1]:
+            begun.set()
+        else:
+            assert begun.wait(timeout=20)
+            shares.append(threading.get_ident())
+        return try_load(job, *args)
+
+    def fill(images, holes, *, threads):
+        if threading.get_ident() in shares:
+            shares.append(threads())
+            while threads() == 1:
+                time.sleep(0.001)
+        return fill_batch(images, holes, threads=threads)
+
+    monkeypatch.setattr(folder, "_try_load", load)
+    monkeypatch.setattr(inpainter, "fill_batch", fill)
+    assert [result.status for result in fill_photos(jobs[:2], inpainter, Options())] == ["filled"] * 2
+    mine, before = shares
+    assert before == 1
+    assert set_to[mine] == 2
+
+
 def test_leaving_early_finishes_what_is_being_written_and_starts_nothing_more(
     jobs, at_work, inpainter, monkeypatch, tmp_path
 ):
