@@ -143,11 +143,24 @@ def test_the_inpainter_fills_in_int8_whatever_shares_a_batch(tmp_path, tiny_weig
     assert inpainter.dtype is torch.int8
     together = inpainter.fill_batch(photos, holes)
     for alone, hole, fill in zip(photos, holes, together, strict=True):
-        assert (inpainter.fill_batch([alone], [hole])[0].rgb == fill.rgb).all()
+        # batches round otherwise in the last bit, which may be another level of what is rounded next
+        apart = abs(inpainter.fill_batch([alone], [hole])[0].rgb.astype(int) - fill.rgb)
+        assert apart.max() <= 2
     exact = Inpainter(tmp_path / "weights", device="cpu", dtype="float32").fill_batch(photos, holes)
     assert 0 < abs(together[0].rgb.astype(int) - exact[0].rgb)[holes[0]].mean() < 4
     with pytest.raises(DeviceError, match="no levels for int8"):
         Inpainter(tiny_weights, device="cpu", dtype="int8")
+
+
+@needs_int8
+def test_the_default_weights_fill_in_int8_as_in_float32():
+    """On average within a level of 255: noise, of which a network makes little, as it knows none."""
+    photos, holes = [photo(200, 200)], [hole_with((200, 200), (60, 130, 70, 120))]
+    fills = {
+        dtype: Inpainter(device="cpu", dtype=dtype).fill_batch(photos, holes)[0].rgb[holes[0]].astype(int)
+        for dtype in ("float32", "int8")
+    }
+    assert 0 < abs(fills["int8"] - fills["float32"]).mean() < 1.5
 
 
 @pytest.mark.parametrize(
