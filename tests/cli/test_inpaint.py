@@ -224,10 +224,10 @@ def test_a_file_that_fails_is_reported_and_the_rest_go_on(inpaint, tree):
 def test_a_batch_that_breaks_is_done_one_by_one(inpaint, tree, monkeypatch):
     fill_batch = Inpainter.fill_batch
 
-    def picky(self, images, holes):
+    def picky(self, images, holes, **options):
         if any(np.array_equal(image, noise(seed=1)) for image in images):
             raise RuntimeError("boom")
-        return fill_batch(self, images, holes)
+        return fill_batch(self, images, holes, **options)
 
     monkeypatch.setattr(Inpainter, "fill_batch", picky)
     result = inpaint("photos", "--mask", "masks", "-o", "out")

@@ -187,10 +187,10 @@ def test_a_photo_that_changes_while_it_is_filled_is_copied_as_it_was_read(inpain
     save("masks/a.bmp", np.zeros_like(HOLE))
     before, fill = Path("photos/a.png").read_bytes(), folder._fill
 
-    def meanwhile(items, inpainter):
+    def meanwhile(items, *given):
         if any(item.photo.path.name == "a.png" for item in items):
             Path("photos/a.png").write_bytes(b"half of another file")
-        return fill(items, inpainter)
+        return fill(items, *given)
 
     monkeypatch.setattr(folder, "_fill", meanwhile)
     assert inpaint(*FOLDERS).code == 0

@@ -31,12 +31,20 @@ def train_in_two_processes(photos, run, *arguments):
     )
     while process.poll() is None:
         time.sleep(0.005)
-        if (run / "stats.jsonl").exists() and len((run / "stats.jsonl").read_text().splitlines()) > 2:
+        if has_ticked(run, 3):
             os.kill(child_of_rank(1, process.pid), signal.SIGKILL)
             break
     _, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     return told
+
+
+def has_ticked(run, times):
+    """Whether that many ticks are over, so that the first process is in a step and misses the other at once."""
+    figures, checkpoint = run / "stats.jsonl", run / "checkpoint.pt"
+    if not checkpoint.exists() or len(figures.read_text().splitlines()) < times:
+        return False
+    return checkpoint.stat().st_mtime_ns >= figures.stat().st_mtime_ns
 
 
 def child_of_rank(rank, parent):
