@@ -40,7 +40,7 @@ def train_in_two_processes(photos, run, *arguments):
 
 
 def has_ticked(run, times):
-    """Whether that many ticks are over, so that the first process is in a step and misses the other at once."""
+    """Whether that many ticks are over, so that the first process misses the other at once."""
     figures, checkpoint = run / "stats.jsonl", run / "checkpoint.pt"
     if not checkpoint.exists() or len(figures.read_text().splitlines()) < times:
         return False
