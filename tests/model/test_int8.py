@@ -51,13 +51,37 @@ def examples(count=3):
 def test_a_convolution_of_rounded_numbers(stride, dilation):
     torch.manual_seed(0)
     conv = nn.Conv2d(20, 12, 3, stride, padding=dilation, dilation=dilation)
-    x = torch.randn(2, 20, 24, 31)  # some of it beyond the levels, which reach from -2 to 3.1
+    x = torch.rand(2, 20, 24, 31) * 4 - 1.5
     with torch.inference_mode():
         found = Int8Conv2d(conv, (0.02, 100))(x)
         weight, x = rounded_weight(conv.weight), rounded(x, 0.02, 100)
         wanted = F.conv2d(x, weight, conv.bias, stride, dilation, dilation)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@needs_int8
+def test_what_goes_beyond_the_levels_widens_the_steps_of_its_image_alone():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(20, 12, 3, padding=1)
+    x = torch.rand(3, 20, 16, 16) * 4 - 1.5
+    x[1, 3, 5, 5], x[2, 3, 5, 5] = 31.0, -10.0  # levels reach from -2 to 3.1
+    with torch.inference_mode():
+        found = Int8Conv2d(conv, (0.02, 100))(x)
+        each = [rounded(image, step, 100) for image, step in zip(x, (0.02, 0.2, 0.1), strict=True)]
+        wanted = F.conv2d(torch.stack(each), rounded_weight(conv.weight), conv.bias, padding=1)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
+
+
+@needs_int8
+@pytest.mark.parametrize("zero", [0, 255])
+def test_levels_all_on_one_side_of_zero_clip_the_other(zero):
+    conv = nn.Conv2d(4, 4, 3, padding=1)
+    x = torch.linspace(-1, 1, 400).view(1, 4, 10, 10)
+    with torch.inference_mode():
+        found = Int8Conv2d(conv, (0.01, zero))(x)
+        wanted = F.conv2d(rounded(x, 0.01, zero), rounded_weight(conv.weight), conv.bias, padding=1)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-5)
 
 
 def test_what_is_prepared_for_int8_fills_as_before(generator):
