@@ -51,13 +51,9 @@ def fastest(*, training: bool, int8: bool = False) -> torch.dtype:
     """The number type that the generator is fastest in on this CPU, by `seconds`; int8 only if it may be."""
     spent = seconds(training=training)
     best = torch.float32
-    for dtype in (torch.bfloat16, torch.int8):
-        allowed = dtype != torch.int8 or int8
-        if (
-            allowed
-            and name_of(dtype) in spent
-            and spent[name_of(best)] >= _WORTH[dtype] * spent[name_of(dtype)]
-        ):
+    for dtype, worth in _WORTH.items():
+        counts = name_of(dtype) in spent and (int8 or dtype != torch.int8)
+        if counts and spent[name_of(best)] >= worth * spent[name_of(dtype)]:
             best = dtype
     return best
 
