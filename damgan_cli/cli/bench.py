@@ -101,7 +101,7 @@ def bench(
     for place, kind in runs:
         inpainter = Inpainter(weights, device=str(place), dtype=kind, batch_size=batch_size)
         name = torch.cuda.get_device_name(place) if place.type == "cuda" else str(place)
-        about = {"device": name, "dtype": str(inpainter.dtype)[6:], "batch_size": inpainter.batch_size}
+        about = {"device": name, "dtype": speed.name_of(inpainter.dtype), "batch_size": inpainter.batch_size}
         say(f"{inpainter.weights.name} on {name}, {about['dtype']}, batches of {inpainter.batch_size}")
         say("  size    bare/s  folder/s  ratio  limited by")
         for side in size or SIZES:

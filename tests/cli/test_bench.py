@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from damgan_cli import Inpainter
 from damgan_cli.inpainting import bench
 from damgan_cli.inpainting.bench import limit
 from damgan_cli.runtime import speed
@@ -40,6 +43,14 @@ def test_rates_of_generator_and_folder_as_json(damgan, tiny):
         (stage, level) for stage in ("coarse_stage", "dam_stage") for level in range(4)
     }
     assert all(row["megaflop"] > 0 and row["milliseconds"] > 0 for row in report["layers"])
+
+
+def test_all_convolutions_are_counted(tiny):
+    inpainter = Inpainter(tiny, device="cpu", dtype="float32", batch_size=1)
+    rows = bench.layers(inpainter, side=64, rounds=1)
+    with FlopCounterMode(display=False) as counter:
+        inpainter.generate(torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
+    assert sum(row["megaflop"] for row in rows) == pytest.approx(counter.get_total_flops() / 1e6)
 
 
 def test_a_table_for_people(damgan, tiny):

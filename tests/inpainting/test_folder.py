@@ -117,6 +117,7 @@ def test_cores_without_a_photo_of_their_own_help_with_the_last(jobs, inpainter, 
             shares.append(threads())
             while threads() == 1:
                 time.sleep(0.001)
+            set_to.clear()
         return fill_batch(images, holes, threads=threads)
 
     monkeypatch.setattr(folder, "_try_load", load)
