@@ -66,18 +66,29 @@ def name_of(dtype: torch.dtype) -> str:
 def seconds(*, training: bool, anew: bool = False) -> dict[str, float]:
     """Seconds that each number type takes for one image of 256 px, remembered or measured.
 
-    These are float32, bfloat16 and, if this CPU computes it, for inference int8. ``training`` measures with
-    the backward pass. ``anew`` measures in any case and replaces what is remembered. That it cannot be
-    remembered is no error. Processes that measure at the same time all go by the figures that were stored
-    first, so they agree.
+    These are float32, bfloat16 unless it would be emulated, and, if this CPU computes it, for inference int8.
+    ``training`` measures with the backward pass. ``anew`` measures in any case and replaces what is
+    remembered. That it cannot be remembered is no error. Processes that measure at the same time all go by
+    the figures that were stored first, so they agree.
     """
-    dtypes = [torch.float32, torch.bfloat16]
+    dtypes = [torch.float32]
+    if _computes_bfloat16():
+        dtypes.append(torch.bfloat16)
     if not training and is_exact():
         dtypes.append(torch.int8)
     about = _about([name_of(dtype) for dtype in dtypes], training=training)
     path = _path(about)
     found = None if anew else _remembered(path, about["types"])
     return found or _remember(path, about, compare(_passes(training=training), dtypes), replace=anew)
+
+
+def _computes_bfloat16() -> bool:
+    """False where oneDNN would emulate it, as on x86 without AVX-512, and take 7 to 19 times as long.
+
+    That much can be known without measuring, which would take half a minute for training.
+    """
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return supported is None or bool(supported())
 
 
 def compare(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -109,6 +112,31 @@ def test_int8_that_is_not_exact_is_not_measured(measured, monkeypatch):
     assert set(speed.seconds(training=False)) == {"float32", "bfloat16"}
     monkeypatch.setattr(speed, "is_exact", lambda: True)  # torch has learned it
     assert set(speed.seconds(training=False)) == {"float32", "bfloat16", "int8"}
+
+
+def test_bfloat16_that_would_be_emulated_is_not_measured(measured, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert set(speed.seconds(training=True)) == {"float32"}
+    assert choose_dtype("auto", CPU, training=True) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("instructions", "wanted"),
+    [
+        ("AVX2", {"float32"}),
+        ("AVX512_CORE", {"float32", "bfloat16"}),
+        ("AVX512_CORE_VNNI", {"float32", "bfloat16", "int8"}),
+    ],
+)
+def test_no_type_is_measured_that_an_older_cpu_lacks(instructions, wanted):
+    """oneDNN is told to do without the other instructions."""
+    asked = "from damgan_cli.runtime import speed; print(*speed.seconds(training=False))"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
+    command = [sys.executable, "-W", "ignore", "-c", asked]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    here = {"float32"} | ({"bfloat16"} if speed._computes_bfloat16() else set())
+    here |= {"int8"} if is_exact() else set()
+    assert set(said.split()) == wanted & here
 
 
 def test_a_given_number_type_is_not_measured(measured, cache):
