@@ -1,15 +1,29 @@
-"""What a GPU lent for minutes needs beside gpu_train.py: packs of photos and masks, and tests and speeds.
+r"""A GPU that is lent for minutes, on a bare machine: what is made at home, and what each call does there.
 
-At home, make packs of at most 30 MiB from folders of photos, and masks:
+The machine needs Python, torch >= 2.6 and the packages named in its lender's list; it downloads nothing. Each
+call runs in a copy of the checkout and sends home what is in $OUT: 8 files, each of at most 16 MiB. With more
+than 30 s between two calls the machine goes back, and the training with it. At home, before the first:
 
     python examples/gpu_session.py pack packs photos/ more-photos/
+    mkdir lpips && cp lpips-alex.safetensors lpips/
+    python -m pip download -d .whl --no-deps --only-binary=:all: --python-version 3.12 \
+        --platform manylinux2014_x86_64 jsonschema jsonschema-specifications referencing rpds-py
+    printf '%s\n' /packs/ /lpips/ /.whl/ >> .git/info/exclude
+    mv weights/faces weights/scenes /tmp/    # 64 MiB travel a call, of which these would be 24
 
-On the machine, which needs Python and torch >= 2.6 and downloads nothing (what else is missing
-comes as wheels):
+The first call carries .whl, lpips, packs/masks.npz and packs/photos-000.tar. Of 15 minutes in all:
 
-    python examples/gpu_session.py check --work /tmp/work --out $OUT [--wheels .whl]
+    python3 examples/gpu_session.py check --seconds 120
+    python3 examples/gpu_session.py train --init photos --perceptual-weights lpips --minutes 8.5
 
-`check` runs the tests marked cuda (46 s on an H100) and `damgan bench`, size by size: a minute and more.
+Every further call carries the next of packs/photos-*.tar; the last carries none and waits for the end:
+
+    python3 examples/gpu_session.py bring
+    python3 examples/gpu_session.py bring --wait 560
+
+Home come the weights (the moving average; after the end as of `damgan train`), D.pt, sheet.png, stats.jsonl
+and train.log. The next session goes on from them, carried, with `--init FOLDER/weights --discriminator
+FOLDER/D.pt` instead of `--init photos`.
 """
 
 from __future__ import annotations
@@ -17,6 +31,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -28,12 +43,14 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-PACK_BYTES = 30 << 20
+PACK_BYTES = 28 << 20  # with all else that the first call carries 61 of 64 MiB
 SHORT, SMALLEST, CROP = 9 / 8, 33 / 32, 11 / 8  # in sides of the images that are trained on
 LONGEST = 800  # px
 SEED = 77
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
-SIZES = (128, 256, 512, 1024, 2048)
+SIZES = (128, 512, 256, 1024, 2048)  # in this order, as time may be up before the last
+LOG, ENDED = "train.log", "ended"
+"""In the working folder: what gpu_train.py says; that it has ended, well or not."""
 
 
 def cropped(number: int, path: Path, side: int) -> Any:
@@ -101,31 +118,74 @@ def pack(out: Path, folders: list[Path], masks: int, side: int) -> None:
     print(f"{count} packs in {out}")
 
 
-def install(work: Path, wheels: Path | None) -> dict[str, str]:
-    """Wheels into a folder of ours; returns the environment in which `damgan_cli` can be run."""
-    site = work / "site"
-    if wheels:
-        found = sorted(map(str, wheels.glob("*.whl")))
-        options = ["--no-index", "--no-deps", "--no-cache-dir", "--quiet", "--upgrade", "--target", str(site)]
+def environment(args: argparse.Namespace) -> dict[str, str]:
+    """One in which `damgan_cli` can be run, with the wheels there are in a folder of ours."""
+    site, found = args.work / "site", sorted(map(str, args.wheels.glob("*.whl")))
+    if found and not site.exists():
+        options = ["--no-index", "--no-deps", "--no-cache-dir", "--quiet", "--target", str(site)]
         subprocess.run([sys.executable, "-m", "pip", "install", *options, *found], check=True)
     paths = [str(ROOT), str(site), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
 
 
-def check(args: argparse.Namespace, environment: dict[str, str]) -> None:
-    """Tests and bench; each goes on if another fails, for there is one chance."""
-    python = [sys.executable, "-m"]
+def check(args: argparse.Namespace) -> None:
+    """The bare generator, the tests marked cuda, folders: each goes on if another fails, all end in time."""
+    python, env = [sys.executable, "-m"], environment(args)
     cpu = {"DAMGAN_TEST_DEVICE": "cpu"} if args.device == "cpu" else {}
-    tests = [*python, "pytest", "tests/test_cuda.py", "-rs", "-p", "no:cacheprovider"]
-    with (args.out / "tests.txt").open("w") as log:
-        subprocess.run(tests, cwd=ROOT, env=environment | cpu, stdout=log, stderr=log, check=False)
-    print((args.out / "tests.txt").read_text()[-3000:])
-    for side in args.sizes:  # one by one: what is measured when the time is up has been written
-        bench = [*python, "damgan_cli", "bench", "--device", args.device, "--seconds", str(args.seconds)]
-        with (args.out / f"bench-{side}.json").open("w") as report:
-            command = [*bench, "--size", str(side), "--json"]
-            subprocess.run(command, env=environment, stdout=report, check=False)
-        print((args.out / f"bench-{side}.json").read_text(), flush=True)
+    tests = [*python, "pytest", "tests/test_cuda.py", "-v", "-rs", "-p", "no:cacheprovider"]
+    bench = [*python, "damgan_cli", "bench", "--device", args.device, "--seconds", "3"]
+    for side in args.sizes:
+        bench += ["--size", str(side)]
+    end = time.monotonic() + args.seconds
+    plan = (("bare.txt", [*bench, "--bare"], 0.4), ("tests.txt", tests, 0.7), ("folders.txt", bench, 1.0))
+    for name, command, share in plan:
+        left = share * (end - time.monotonic())
+        with (args.out / name).open("w") as log:
+            try:
+                subprocess.run(
+                    command, cwd=ROOT, env=env | cpu, stdout=log, stderr=log, timeout=left, check=False
+                )
+            except subprocess.TimeoutExpired:
+                log.write(f"\nstopped after {left:.0f} s\n")
+        print((args.out / name).read_text()[-3000:], flush=True)
+
+
+def train(args: argparse.Namespace, options: list[str]) -> None:
+    """Start gpu_train.py, which goes on when this ends; ``options`` are its own."""
+    env = environment(args)
+    take_packs(args)
+    ended = args.work / ENDED
+    ended.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / "examples" / "gpu_train.py"), str(args.work), *options]
+    with (args.work / LOG).open("w") as log:
+        subprocess.Popen(  # a session of its own, and no output that the call would wait for
+            ["sh", "-c", '"$@"; touch "$0"', str(ended), *command],
+            cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def take_packs(args: argparse.Namespace) -> None:
+    """What has been carried goes where the training looks for it, each file whole or not at all."""
+    there = args.work / "packs"
+    there.mkdir(exist_ok=True)
+    for path in sorted([*args.packs.glob("*.npz"), *args.packs.glob("*.tar")]):
+        if not (there / path.name).exists():
+            Path(shutil.copy(path, there / f".{path.name}")).rename(there / path.name)
+
+
+def bring(args: argparse.Namespace) -> None:
+    """Give the training what has been carried, wait, and lay out what there is to take home."""
+    take_packs(args)
+    end = time.monotonic() + args.wait
+    while not (args.work / ENDED).exists() and time.monotonic() < end:
+        time.sleep(0.5)
+    if (args.work / "out").exists():
+        whole = shutil.ignore_patterns(".*")  # not what is being written
+        shutil.copytree(args.work / "out", args.out, ignore=whole, dirs_exist_ok=True)
+    for path in (args.work / LOG, args.work / "run" / "stats.jsonl"):
+        if path.exists():
+            shutil.copy(path, args.out)
+    print((args.work / LOG).read_text()[-3000:])
 
 
 def main() -> None:
@@ -138,22 +198,32 @@ def main() -> None:
     packing.add_argument("folders", type=Path, nargs="+")
     packing.add_argument("--masks", type=int, default=2500, help="of each kind")
     packing.add_argument("--size", type=int, default=256, help="side of the images that are trained on")
-    checking = commands.add_parser("check")
-    checking.add_argument("--work", type=Path, required=True)
-    checking.add_argument("--out", type=Path, required=True)
-    checking.add_argument("--wheels", type=Path)
+    there = argparse.ArgumentParser(add_help=False)
+    there.add_argument("--work", type=Path, default=Path("/tmp/work"), help="stays from call to call")
+    there.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "home")), help="goes home")
+    there.add_argument("--wheels", type=Path, default=ROOT / ".whl")
+    there.add_argument("--packs", type=Path, default=ROOT / "packs")
+    checking = commands.add_parser("check", parents=[there])
     checking.add_argument("--device", default="cuda")
     checking.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    checking.add_argument("--seconds", type=float, default=5.0)
-    args = parser.parse_args()
+    checking.add_argument("--seconds", type=float, default=120.0, help="at most, in all")
+    commands.add_parser("train", parents=[there], epilog="All other options are those of gpu_train.py.")
+    bringing = commands.add_parser("bring", parents=[there])
+    bringing.add_argument("--wait", type=float, default=0.0, help="so many seconds, or until it has ended")
+    args, more = parser.parse_known_args()
+    if more and args.command != "train":
+        parser.error(f"unknown: {' '.join(more)}")
     if args.command == "pack":
         pack(args.out, args.folders, args.masks, args.size)
         return
-    args.out.mkdir(parents=True, exist_ok=True)
-    args.work.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-    check(args, install(args.work, args.wheels))
-    print(f"check: {time.monotonic() - begun:.0f} s")
+    for folder in (args.out, args.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    if args.command == "check":
+        check(args)
+    elif args.command == "train":
+        train(args, more)
+    else:
+        bring(args)
 
 
 if __name__ == "__main__":

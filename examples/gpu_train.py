@@ -1,11 +1,12 @@
 """Training on a GPU that is lent for minutes: steps as CUDA graphs, photos that arrive while it trains.
 
-    setsid python examples/gpu_train.py WORK --init photos --perceptual-weights lpips --minutes 12 &
+    python examples/gpu_train.py WORK --init photos --perceptual-weights lpips --minutes 9
 
 Needs WORK/packs/masks.npz and waits for tars in WORK/packs, all from `gpu_session.py pack`; move them there
-whole. In a session of its own (setsid) it goes on while further calls bring packs and take home what lies in
-WORK/out, in files of at most 16 MiB, new every tenth of the time: weights (the moving average), D.pt (for
---discriminator of the next training) and sheet.png. WORK/run is as of `damgan train`.
+whole. `gpu_session.py train` starts it so that it goes on while further calls bring packs and take home what
+lies in WORK/out, in files of at most 16 MiB, new every tenth of the time: weights (the moving average; at the
+end those of WORK/run), D.pt (for --discriminator of the next training) and sheet.png. WORK/run is as of
+`damgan train`.
 
 `photos` was trained on an H200 by the first form of this script, 518 images of 256 px a second, where the
 same steps without graphs make 385 (docs/performance.md). Tidied since, with `Trainer` instead of a loop of
@@ -33,10 +34,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # it may not be installed
+
 from damgan_cli import __version__
 from damgan_cli.evaluation.features import load_lpips
 from damgan_cli.training.adversary import ProjectedDiscriminator
-from damgan_cli.training.config import PRESETS, TrainingConfig, parse_settings
+from damgan_cli.training.config import PRESETS, WEIGHTS, TrainingConfig, inherited, parse_settings
 from damgan_cli.training.device_data import DeviceBatches
 from damgan_cli.training.loop import Trainer, run
 from damgan_cli.training.objective import Term
@@ -46,7 +49,7 @@ from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 
 VALIDATION = 24
-"""Photos of the first pack that are held out."""
+"""Photos of the first pack: no measure of other photos, as they are trained on too."""
 _JUDGED = 8  # px that the discriminator's crop is smaller than the picture, as in training/adversary.py
 
 
@@ -75,11 +78,14 @@ class ArrivingPhotos(DeviceBatches):
         self._shares = torch.tensor(list(config.masks.values()), device=device)
 
     def watch(self) -> None:
-        """Take up what comes, for ever; run in a thread of its own."""
+        """Take up what comes, for ever; run in a thread of its own. What cannot be read is left out."""
         while True:
             for path in sorted(self.packs.glob("*.tar")):
                 if path not in self._taken:
-                    self.take(path)
+                    try:
+                        self.take(path)
+                    except Exception as problem:  # noqa: BLE001  # the training goes on with what it has
+                        print(f"{path.name} is left out: {problem!r}", flush=True)
             time.sleep(0.3)
 
     def take(self, path: Path) -> list[Any]:
@@ -90,6 +96,9 @@ class ArrivingPhotos(DeviceBatches):
             photos = list(pool.map(decoded, files))
         starts = self._end + np.cumsum([0, *(photo.shape[0] * photo.shape[1] for photo in photos)])
         fitting = int(np.searchsorted(starts, len(self._pixels), side="right")) - 1
+        if not fitting:
+            print(f"{path.name}: there is no room for more", flush=True)
+            return photos
         places = [[*photo.shape[:2], start] for photo, start in zip(photos, starts.tolist(), strict=False)]
         flat = np.concatenate([photo.reshape(-1, 3) for photo in photos])[: starts[fitting] - self._end]
         with self.lock:
@@ -265,26 +274,26 @@ def main() -> None:
     parser.add_argument("--perceptual-weights", type=Path)
     parser.add_argument("--preset", default="gpu")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--graphs", type=int, default=10)
     parser.add_argument("--pixels", type=int, default=2_600_000_000, help="room for photos, 3 bytes a pixel")
     args = parser.parse_args()
 
-    settings, start = parse_settings(args.set), load_weights(args.init).generator
-    config = PRESETS[args.preset].with_settings({"generator": start.config.to_dict(), **settings})
-    device, packs, out = torch.device(args.device), args.work / "packs", args.work / "out"
+    out = args.work / "out"
     out.mkdir(parents=True, exist_ok=True)
+    settings, start = parse_settings(args.set), load_weights(args.init)
+    config = PRESETS[args.preset].with_settings({**inherited(start), **settings})
+    device, packs = torch.device(args.device), args.work / "packs"
     constants_once()
+    perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None
     batches = ArrivingPhotos(config, packs, device, pixels=args.pixels)
     while not (found := sorted(packs.glob("*.tar"))):
         time.sleep(0.3)
-    # a few of many thousands: what is learned of them is little, but it is no measure of other photos
     validation = Validation(batches.take(found[0])[:VALIDATION], config.size)
-    perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None
     budget = Budget(None, args.minutes)
     trainer = GraphTrainer(config, batches, device, 0, budget, perceptual, graphs=args.graphs)
-    trainer.start_from(start)
+    trainer.start_from(start.generator)
     if args.discriminator:
         state = torch.load(args.discriminator, map_location="cpu", weights_only=True)
         trainer.D.load_state_dict({name: value.float() for name, value in state.items()})
@@ -300,17 +309,21 @@ def main() -> None:
         "validation_photos": VALIDATION,
         "init": args.init,
         "seed": trainer.seed,
+        "training": config.to_dict(),
     }
 
     def take_home(line: str) -> None:
         print(line, flush=True)
         save_weights(out / "weights", trainer.ema, info, "Weights of an unfinished training.\n")
         halves = {name: value.half() for name, value in trainer.D.state_dict().items()}
-        torch.save(halves, out / "D.pt")
+        torch.save(halves, out / ".D.pt")
+        (out / ".D.pt").rename(out / "D.pt")
         for sheet in sorted((args.work / "run" / "sheets").glob("*.png"))[-1:]:  # the tick before
             shutil.copy(sheet, out / "sheet.png")
 
     run(trainer, args.work / "run", validation, info, take_home)
+    shutil.copytree(args.work / "run" / WEIGHTS, out / "weights", dirs_exist_ok=True)
+    print("The weights are those of the whole training.", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from damgan_cli.model import GeneratorConfig
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from damgan_cli.weights.folder import Weights
+
 CHECKPOINT = "checkpoint.pt"
 """In a run folder."""
 WEIGHTS = "weights"
@@ -201,6 +203,15 @@ class TrainingConfig:
             return TrainingConfig.from_dict(values)
         except (TypeError, ValueError) as problem:
             raise TrainingError(f"Bad training settings: {problem}.") from problem
+
+
+def inherited(weights: Weights) -> dict[str, Any]:
+    """Settings that a training from ``weights`` takes over: widths, and what would be unlearned otherwise."""
+    learned = weights.info.get("training", {})
+    return {
+        "generator": weights.generator.config.to_dict(),
+        "refined_share": learned.get("refined_share", 0.0),
+    }
 
 
 def parse_settings(texts: list[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,6 @@ from damgan_cli.runtime.paths import check_folder_can_be_written, exists, is_fil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from damgan_cli.training.config import TrainingConfig
 
     PathLike = str | os.PathLike[str]
 
@@ -63,16 +61,16 @@ def train(
     ``paper`` (Eq. 1-4 with the paper's weights), ``best`` or ``gpu``; ``settings`` changes fields of its
     `TrainingConfig`. The budget is ``images`` to see, ``minutes`` to train, or whichever comes first.
     ``val`` is a folder of validation photos; without it some of ``data`` are held out. ``init`` names
-    weights to start from. ``perceptual_weights`` is a file or folder with the network of the perceptual
-    loss, which is downloaded otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same
-    arguments; under ``torchrun --max-restarts`` it is meant wherever there is a checkpoint. ``compiled``
-    sends the generator through torch.compile. ``say`` gets a status line a tick, ``warn`` what was left out;
-    both are silent unless given. ``world`` are the processes that share the training: those that torchrun
-    started, unless given.
+    weights to start from; they decide widths and ``refined_share`` unless ``settings`` do.
+    ``perceptual_weights`` is a file or folder with the network of the perceptual loss, which is downloaded
+    otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same arguments; under ``torchrun
+    --max-restarts`` it is meant wherever there is a checkpoint. ``compiled`` sends the generator through
+    torch.compile. ``say`` gets a status line a tick, ``warn`` what was left out; both are silent unless
+    given. ``world`` are the processes that share the training: those that torchrun started, unless given.
 
     Raises TrainingError, WeightsError, DeviceError, ImageFileError: each says what to do.
     """
-    from damgan_cli.training.config import CHECKPOINT, PRESETS, WEIGHTS
+    from damgan_cli.training.config import CHECKPOINT, PRESETS, WEIGHTS, inherited
 
     if preset not in PRESETS:
         raise TrainingError(
@@ -81,7 +79,8 @@ def train(
         )
     if images is None and not minutes:
         raise TrainingError("How long should it train?", "Give --images or --minutes.")
-    config = PRESETS[preset].with_settings(settings or {})
+    settings = settings or {}
+    config = PRESETS[preset].with_settings(settings)
     world = world or World.join()
     folders = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(folder) for folder in data]
     run_folder = Path(out)
@@ -106,9 +105,10 @@ def train(
 
     from damgan_cli import __version__
     from damgan_cli.evaluation.features import load_lpips
+    from damgan_cli.model import GeneratorConfig
     from damgan_cli.runtime.atomic import write_atomically
     from damgan_cli.runtime.device import choose_device
-    from damgan_cli.training.checkpoint import load_checkpoint
+    from damgan_cli.training.checkpoint import damage_told, load_checkpoint
     from damgan_cli.training.data import IN_MEMORY, Batches, load_photos
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.loop import Trainer, run
@@ -120,12 +120,14 @@ def train(
     if chosen.type == "cuda" and world.size > 1:
         _check_one_gpu_each(device)
     saved = load_checkpoint(checkpoint) if resume else None
-    start = load_weights(init_from).generator if init_from else None
-    if "generator" not in (settings or {}):
-        if start is not None:
-            config = replace(config, generator=start.config)
-        elif saved is not None:
-            config = _with_widths_of(saved, checkpoint, config)
+    start = load_weights(init_from) if init_from else None
+    if start is not None:
+        config = PRESETS[preset].with_settings({**inherited(start), **settings})
+    elif saved is not None:  # as it began; all of it is compared later
+        with damage_told(checkpoint):
+            widths = GeneratorConfig.from_dict(saved["config"]["generator"]).to_dict()
+            began = {"generator": widths, "refined_share": float(saved["config"]["refined_share"])}
+        config = PRESETS[preset].with_settings({**began, **settings})
     with _extra_told():
         perceptual = load_lpips(config.perceptual, features) if config.perceptual else None
     bad: list[ImageFileError] = []
@@ -153,7 +155,7 @@ def train(
         if saved is not None:
             trainer.restore(saved, checkpoint)
         elif start is not None:
-            trainer.start_from(start)
+            trainer.start_from(start.generator)
         info = {
             "name": run_folder.name,
             "damgan_version": __version__,
@@ -249,12 +251,3 @@ def _extra_told() -> Iterator[None]:
             "pip install 'damgan[train]'; without a network give the file with --perceptual-weights; or "
             "train without: --set perceptual= --set lambda_perceptual=0.",
         ) from None
-
-
-def _with_widths_of(saved: dict[str, Any], checkpoint: Path, config: TrainingConfig) -> TrainingConfig:
-    """The generator that a training began with; its checkpoint is compared with all of ``config`` later."""
-    from damgan_cli.model import GeneratorConfig
-    from damgan_cli.training.checkpoint import damage_told
-
-    with damage_told(checkpoint):
-        return replace(config, generator=GeneratorConfig.from_dict(saved["config"]["generator"]))

@@ -80,8 +80,8 @@ def export_onnx(weights: Weights, path: Path) -> int:
     """Write ``weights`` as an ONNX file, float32, batch, height and width of any size.
 
     The graph is checked in onnxruntime against PyTorch before it is written; returns the largest difference
-    in levels, at most `TOLERANCE`. Raises WeightsError: the extra ``onnx`` is not installed, the file cannot
-    be written, or the check failed.
+    in levels, at most `TOLERANCE`. Raises WeightsError: the extra ``onnx`` is not installed, torch is too
+    old, the file cannot be written, or the check failed.
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if not importlib.util.find_spec(name)]
     if missing:
@@ -89,7 +89,13 @@ def export_onnx(weights: Weights, path: Path) -> int:
             f"Exporting to ONNX needs {' and '.join(missing)}.",
             "Install them with pip install 'damgan[onnx]'.",
         )
-    graph = _convert(weights).model_proto.SerializeToString()
+    try:
+        graph = _convert(weights).model_proto.SerializeToString()
+    except torch.onnx.OnnxExporterError as problem:  # seen with torch 2.6 and 2.7
+        raise WeightsError(
+            f"torch {torch.__version__} cannot export this generator.",
+            "Install torch 2.8 or newer: pip install 'damgan[onnx]'.",
+        ) from problem
     difference = _check(weights.generator, graph)
     if difference > TOLERANCE:
         raise WeightsError(

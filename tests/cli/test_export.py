@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import skimage.data
+import torch
 
 from damgan_cli.errors import WeightsError
 from damgan_cli.masks.generate import make_mask, mask_rng
@@ -97,6 +98,19 @@ def test_a_graph_that_differs_is_not_written(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_convert", lambda _: SimpleNamespace(model_proto=onnx.ModelProto()))
     with pytest.raises(WeightsError, match="differs from PyTorch by 7 levels"):
         export.export_onnx(load_weights(folder), tmp_path / "bad.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exporter_that_is_too_old_is_told(folder, tmp_path, monkeypatch):
+    """That of torch 2.6 raised this."""
+
+    def fails(*_, **__):
+        raise torch.onnx.OnnxExporterError("Expected derived min value of 8*_width - 3 to be >= 0.")
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(WeightsError, match="cannot export") as told:
+        export.export_onnx(load_weights(folder), tmp_path / "x.onnx")
+    assert "torch 2.8 or newer" in told.value.hint
     assert list(tmp_path.iterdir()) == []
 
 

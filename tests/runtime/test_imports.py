@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,10 @@ def test_ctrl_c_while_importing_is_one_line(module):
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "interrupted\n")
 
 
+@pytest.mark.skipif(
+    tuple(map(int, version("torch").split(".")[:2])) < (2, 11),
+    reason="torch 2.6 to 2.8 load it themselves where a module is made without values",
+)
 def test_filling_a_photo_needs_neither_torchs_compiler_nor_the_hub():
     save("photo.png", noise())
     save("mask.png", HOLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -61,39 +62,84 @@ def test_packs_hold_photos_that_crops_fit_in_and_masks_of_every_kind(packs):
     assert shares["large"] > shares["medium"] > 0
 
 
-def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(packs, tmp_path, tiny_weights):
+@pytest.fixture
+def session(packs, tmp_path):
+    """A call on the machine, given some of the packs under the names they are carried by: what it says."""
+    places = ("--work", tmp_path / "work", "--out", tmp_path / "home")
+    carried = tmp_path / "carried"
+    carried.mkdir()
+
+    def call(verb, *options, carry=()):
+        for name in carry:
+            shutil.copy(packs / name.replace("001", "000"), carried / name)  # there is but one
+        begun = start("gpu_session.py", verb, *places, "--packs", carried, *options)
+        said, _ = begun.communicate(timeout=120)  # to the end of its output: the training's is elsewhere
+        assert begun.returncode == 0, said
+        return said
+
+    return call
+
+
+def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(session, tmp_path, tiny_weights):
     """Batches of the first pack, then of both; D and weights start the next training."""
-    work = tmp_path / "work"
-    (work / "packs").mkdir(parents=True)
-    for name in ("masks.npz", "photos-000.tar"):
-        os.link(packs / name, work / "packs" / name)
     start_of_it = load_weights(tiny_weights).generator
-    small = settings(size=SIZE, discriminator="patch", refined_share=0.5, generator=None)  # of the weights
+    small = settings(size=SIZE, discriminator="patch", generator=None)  # of the weights
     training = ("--device", "cpu", "--pixels", 200_000, "--graphs", 3, *small)
-    run = start("gpu_train.py", work, "--init", tiny_weights, "--minutes", 0.2, *training)
-    os.link(packs / "photos-000.tar", tmp_path / "later.tar")
+    first = ["masks.npz", "photos-000.tar"]
+    refined = ("--set", "refined_share=0.5")
+    session("train", "--init", tiny_weights, "--minutes", 0.2, *training, *refined, carry=first)
     time.sleep(6)
-    (tmp_path / "later.tar").rename(work / "packs" / "photos-001.tar")
-    said, _ = run.communicate(timeout=120)
-    assert run.returncode == 0, said
+    (tmp_path / "carried" / "damaged.tar").write_bytes(b"no tar")
+    session("bring", carry=["photos-001.tar"])
+    session("bring", "--wait", 100)
+    said = (tmp_path / "home" / "train.log").read_text()
     assert "photos-000.tar: 30 photos" in said
+    assert "damaged.tar is left out: ReadError" in said
     assert "photos-001.tar: 60 photos" in said
-    before, *_, after = stats(work / "run")
+    assert "those of the whole training" in said
+
+    home = tmp_path / "home"
+    assert {path.name for path in home.iterdir()} == {
+        "weights", "D.pt", "sheet.png", "stats.jsonl", "train.log",
+    }  # fmt: skip
+    before, *_, after = stats(home)
     assert before["images"] == 0 < after["images"]
     assert after["learning_rate"] < 1e-4
-    home = load_weights(work / "out" / "weights").generator
-    assert home.config == start_of_it.config
-    learned = home.state_dict()
+    trained = load_weights(home / "weights")
+    assert trained.info["training"]["refined_share"] == 0.5
+    assert trained.info["images_seen"] == after["images"]
+    assert trained.info["int8"]
+    assert trained.generator.config == start_of_it.config
+    learned = trained.generator.state_dict()
     assert any(not torch.equal(value, learned[name]) for name, value in start_of_it.state_dict().items())
 
-    judge = torch.load(work / "out" / "D.pt", weights_only=True)
-    again = start(
-        "gpu_train.py", work, "--init", work / "out" / "weights", "--discriminator",
-        work / "out" / "D.pt", "--minutes", 0.001, *training,
-    )  # fmt: skip
-    said, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, said
-    later = torch.load(work / "out" / "D.pt", weights_only=True)
+    judge = torch.load(home / "D.pt", weights_only=True)
+    went_on = ("--init", home / "weights", "--discriminator", home / "D.pt", "--minutes", 0.001)
+    session("train", *went_on, *training)
+    session("bring", "--wait", 100)
+    assert load_weights(home / "weights").info["training"]["refined_share"] == 0.5  # as it had learned
+    later = torch.load(home / "D.pt", weights_only=True)
     names = [name for name in judge if name.endswith("original")]
     assert len(names) == 5
     assert all(torch.allclose(judge[name], later[name], atol=2e-3) for name in names)  # a step or two later
+
+
+def test_a_training_that_cannot_start_is_not_waited_for(session):
+    session("train", "--init", "nothing-of-this-name", carry=["masks.npz"])
+    begun = time.monotonic()
+    assert "nothing-of-this-name" in session("bring", "--wait", 100)
+    assert time.monotonic() - begun < 60
+
+
+def test_what_fails_or_takes_too_long_in_a_check_does_not_keep_the_rest(session, tmp_path):
+    """The time is up in the first, the bench of a size that takes long."""
+    said = session("check", "--device", "cpu", "--sizes", 1024, "--seconds", 3)
+    assert said.count("stopped after") == 3
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"bare.txt", "tests.txt", "folders.txt"}
+
+
+def test_an_unknown_option_is_not_passed_over(session, tmp_path):
+    begun = start("gpu_session.py", "bring", "--wiat", 100, "--work", tmp_path, "--out", tmp_path)
+    said, _ = begun.communicate(timeout=120)
+    assert begun.returncode == 2
+    assert "--wiat" in said

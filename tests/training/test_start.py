@@ -79,3 +79,17 @@ def test_settings_as_text():
 def test_the_face_imports_no_torch():
     script = "import sys, damgan_cli.training; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_weights_have_learned_to_refine_goes_on_unless_set(photos, tmp_path):
+    """Without, they would unlearn it, and `damgan inpaint` would no longer refine deep holes."""
+    first = train(photos, tmp_path / "first", settings={**TINY, "refined_share": 0.5}, images=4)
+    plain = {name: value for name, value in TINY.items() if name != "generator"}
+    for name, settings, share in (("second", plain, 0.5), ("third", {**plain, "refined_share": 0}, 0)):
+        result = train(photos, tmp_path / name, settings=settings, images=4, init=first.weights)
+        inpainter = Inpainter(result.weights)
+        assert inpainter.weights.info["training"]["refined_share"] == share
+        assert inpainter.refines == bool(share)
+        assert inpainter.generator.config.dam_channels == (4, 4, 4, 4)
+    resumed = train(photos, tmp_path / "second", settings=plain, images=4, resume=True)
+    assert Inpainter(resumed.weights).refines
