@@ -5,25 +5,27 @@ call runs in a copy of the checkout and sends home what is in $OUT: 8 files, eac
 than 30 s between two calls the machine goes back, and the training with it. At home, before the first:
 
     python examples/gpu_session.py pack packs photos/ more-photos/
-    mkdir lpips && cp lpips-alex.safetensors lpips/
+    mkdir lpips && cp ../shared/weights/lpips-alex.safetensors lpips/
     python -m pip download -d .whl --no-deps --only-binary=:all: --python-version 3.12 \
         --platform manylinux2014_x86_64 jsonschema jsonschema-specifications referencing rpds-py
-    printf '%s\n' /packs/ /lpips/ /.whl/ >> .git/info/exclude
-    mv weights/faces weights/scenes /tmp/    # 64 MiB travel a call, of which these would be 24
+    printf '%s\n' /packs/ /lpips/ /.whl/ /home/ >> .git/info/exclude
+    mv weights/faces weights/scenes /tmp/    # of 64 MiB a call 24; after the session: git checkout weights
 
-The first call carries .whl, lpips, packs/masks.npz and packs/photos-000.tar. Of 15 minutes in all:
+The first call (limit 300 s) carries .whl, lpips, packs/masks.npz and packs/photos-000.tar:
 
-    python3 examples/gpu_session.py check --seconds 120
-    python3 examples/gpu_session.py train --init photos --perceptual-weights lpips --minutes 8.5
+    python3 examples/gpu_session.py check --out $OUT --seconds 100
+    python3 examples/gpu_session.py train --out $OUT --init photos --perceptual-weights lpips --minutes 8
 
-Every further call carries the next of packs/photos-*.tar; the last carries none and waits for the end:
+That is for 15 minutes in all, 2 or 3 of which go to starting, loading and saving. Every further call carries
+the next two of packs/photos-*.tar; the last carries none and waits, for a minute less than there is left:
 
-    python3 examples/gpu_session.py bring
-    python3 examples/gpu_session.py bring --wait 560
+    python3 examples/gpu_session.py bring --out $OUT
+    python3 examples/gpu_session.py bring --out $OUT --wait 400
 
 Home come the weights (the moving average; after the end as of `damgan train`), D.pt, sheet.png, stats.jsonl
-and train.log. The next session goes on from them, carried, with `--init FOLDER/weights --discriminator
-FOLDER/D.pt` instead of `--init photos`.
+and train.log: copy them into home/ after each call. The next session goes on from them: its first call
+carries home instead of a pack and trains with `--init home/weights --discriminator home/D.pt`, the second
+brings packs. Where `bring` says that the machine is new, the training is lost but for what is home.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-PACK_BYTES = 28 << 20  # with all else that the first call carries 61 of 64 MiB
+PACK_BYTES = 22 << 20  # two of them and the checkout are 61 of the 64 MiB of a call
 SHORT, SMALLEST, CROP = 9 / 8, 33 / 32, 11 / 8  # in sides of the images that are trained on
 LONGEST = 800  # px
 SEED = 77
@@ -51,6 +53,7 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".webp")
 SIZES = (128, 512, 256, 1024, 2048)  # in this order, as time may be up before the last
 LOG, ENDED = "train.log", "ended"
 """In the working folder: what gpu_train.py says; that it has ended, well or not."""
+STARTING = 75.0  # seconds at most until it has laid out its first weights
 
 
 def cropped(number: int, path: Path, side: int) -> Any:
@@ -132,12 +135,12 @@ def check(args: argparse.Namespace) -> None:
     """The bare generator, the tests marked cuda, folders: each goes on if another fails, all end in time."""
     python, env = [sys.executable, "-m"], environment(args)
     cpu = {"DAMGAN_TEST_DEVICE": "cpu"} if args.device == "cpu" else {}
-    tests = [*python, "pytest", "tests/test_cuda.py", "-v", "-rs", "-p", "no:cacheprovider"]
+    tests = [*python, "pytest", "tests/test_cuda.py", "-vv", "-rs", "--tb=short", "-p", "no:cacheprovider"]
     bench = [*python, "damgan_cli", "bench", "--device", args.device, "--seconds", "3"]
     for side in args.sizes:
         bench += ["--size", str(side)]
     end = time.monotonic() + args.seconds
-    plan = (("bare.txt", [*bench, "--bare"], 0.4), ("tests.txt", tests, 0.7), ("folders.txt", bench, 1.0))
+    plan = (("bare.txt", [*bench, "--bare"], 0.4), ("tests.txt", tests, 0.8), ("folders.txt", bench, 1.0))
     for name, command, share in plan:
         left = share * (end - time.monotonic())
         with (args.out / name).open("w") as log:
@@ -151,7 +154,10 @@ def check(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace, options: list[str]) -> None:
-    """Start gpu_train.py, which goes on when this ends; ``options`` are its own."""
+    """Start gpu_train.py, whose ``options`` these are; it goes on when this ends.
+
+    That is when it trains, or has failed, or has nothing to train on yet.
+    """
     env = environment(args)
     take_packs(args)
     ended = args.work / ENDED
@@ -162,6 +168,14 @@ def train(args: argparse.Namespace, options: list[str]) -> None:
             ["sh", "-c", '"$@"; touch "$0"', str(ended), *command],
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    end = time.monotonic() + (STARTING if any((args.work / "packs").glob("*.tar")) else 0)
+    wait_for(ended, end, args.work / "out" / "weights")
+    print((args.work / LOG).read_text()[-3000:])
+
+
+def wait_for(path: Path, end: float, or_else: Path | None = None) -> None:
+    while time.monotonic() < end and not path.exists() and not (or_else and or_else.exists()):
+        time.sleep(0.5)
 
 
 def take_packs(args: argparse.Namespace) -> None:
@@ -174,18 +188,28 @@ def take_packs(args: argparse.Namespace) -> None:
 
 
 def bring(args: argparse.Namespace) -> None:
-    """Give the training what has been carried, wait, and lay out what there is to take home."""
+    """Give the training what has been carried, and lay out what there is to take home, all the while."""
+    if not (args.work / LOG).exists():
+        sys.exit(f"There is no training in {args.work}: this is a new machine. Begin with check and train.")
     take_packs(args)
     end = time.monotonic() + args.wait
     while not (args.work / ENDED).exists() and time.monotonic() < end:
-        time.sleep(0.5)
-    if (args.work / "out").exists():
-        whole = shutil.ignore_patterns(".*")  # not what is being written
-        shutil.copytree(args.work / "out", args.out, ignore=whole, dirs_exist_ok=True)
+        lay_out(args)  # a call may be stopped before its time
+        wait_for(args.work / ENDED, min(time.monotonic() + 20, end))
+    lay_out(args)
+    print((args.work / LOG).read_text()[-3000:])
+
+
+def lay_out(args: argparse.Namespace) -> None:
     for path in (args.work / LOG, args.work / "run" / "stats.jsonl"):
         if path.exists():
             shutil.copy(path, args.out)
-    print((args.work / LOG).read_text()[-3000:])
+    if (args.work / "out").exists():
+        whole = shutil.ignore_patterns(".*")  # not what is being written
+        try:
+            shutil.copytree(args.work / "out", args.out, ignore=whole, dirs_exist_ok=True)
+        except shutil.Error as problem:  # replaced in that moment
+            print(f"not all was copied: {problem}")
 
 
 def main() -> None:
@@ -203,12 +227,14 @@ def main() -> None:
     there.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "home")), help="goes home")
     there.add_argument("--wheels", type=Path, default=ROOT / ".whl")
     there.add_argument("--packs", type=Path, default=ROOT / "packs")
-    checking = commands.add_parser("check", parents=[there])
+    checking = commands.add_parser("check", parents=[there], allow_abbrev=False)
     checking.add_argument("--device", default="cuda")
     checking.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    checking.add_argument("--seconds", type=float, default=120.0, help="at most, in all")
-    commands.add_parser("train", parents=[there], epilog="All other options are those of gpu_train.py.")
-    bringing = commands.add_parser("bring", parents=[there])
+    checking.add_argument("--seconds", type=float, default=100.0, help="at most, in all")
+    commands.add_parser(
+        "train", parents=[there], allow_abbrev=False, epilog="All other options are those of gpu_train.py."
+    )
+    bringing = commands.add_parser("bring", parents=[there], allow_abbrev=False)
     bringing.add_argument("--wait", type=float, default=0.0, help="so many seconds, or until it has ended")
     args, more = parser.parse_known_args()
     if more and args.command != "train":

@@ -19,6 +19,7 @@ in shapes that never vary. So crops are drawn there, and their scales are those 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tarfile
@@ -50,6 +51,7 @@ from damgan_cli.weights.folder import save_weights
 
 VALIDATION = 24
 """Photos of the first pack: no measure of other photos, as they are trained on too."""
+VIEWS = 10
 _JUDGED = 8  # px that the discriminator's crop is smaller than the picture, as in training/adversary.py
 
 
@@ -162,11 +164,11 @@ class GraphTrainer(Trainer):
         self._batch = self.batches.tensors(0, self.device)
         self._told: dict[str, Tensor] = {}
         rng = np.random.default_rng(self.seed)
-        size = self.config.size
-        sides = size - rng.integers(size // 8, size=graphs)
-        targets = (sides * rng.uniform(0.75, 1.25, graphs)).round().astype(int)
+        size, views = self.config.size, graphs or VIEWS
+        sides = size - rng.integers(size // 8, size=views)
+        targets = (sides * rng.uniform(0.75, 1.25, views)).round().astype(int)
         self._views = [
-            View(*values) for values in zip(sides, targets, *rng.random((2, graphs)) < 0.5, strict=True)
+            View(*values) for values in zip(sides, targets, *rng.random((2, views)) < 0.5, strict=True)
         ]
         self._graphs: list[torch.cuda.CUDAGraph] = []
         self._order = rng
@@ -276,7 +278,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--graphs", type=int, default=10)
+    parser.add_argument("--graphs", type=int, default=VIEWS, help="0: steps one by one")
     parser.add_argument("--pixels", type=int, default=2_600_000_000, help="room for photos, 3 bytes a pixel")
     args = parser.parse_args()
 
@@ -298,8 +300,14 @@ def main() -> None:
         state = torch.load(args.discriminator, map_location="cpu", weights_only=True)
         trainer.D.load_state_dict({name: value.float() for name, value in state.items()})
     threading.Thread(target=batches.watch, daemon=True).start()
-    if device.type == "cuda":
-        trainer.make_graphs(batches.lock)
+    if device.type == "cuda" and args.graphs:
+        try:
+            trainer.make_graphs(batches.lock)
+        except Exception as problem:  # noqa: BLE001  # steps one by one are better than none
+            print(f"No graphs can be made: {problem!r}. The same without:", flush=True)
+            os.execv(
+                sys.executable, [sys.executable, *sys.argv, "--graphs", "0"]
+            )  # torch stays half captured
     info: dict[str, Any] = {
         "name": args.work.name,
         "damgan_version": __version__,

@@ -65,16 +65,16 @@ def test_packs_hold_photos_that_crops_fit_in_and_masks_of_every_kind(packs):
 @pytest.fixture
 def session(packs, tmp_path):
     """A call on the machine, given some of the packs under the names they are carried by: what it says."""
-    places = ("--work", tmp_path / "work", "--out", tmp_path / "home")
+    places = ("--work", tmp_path / "work", "--out", tmp_path / "home", "--wheels", tmp_path / "none")
     carried = tmp_path / "carried"
     carried.mkdir()
 
-    def call(verb, *options, carry=()):
+    def call(verb, *options, carry=(), code=0):
         for name in carry:
             shutil.copy(packs / name.replace("001", "000"), carried / name)  # there is but one
         begun = start("gpu_session.py", verb, *places, "--packs", carried, *options)
         said, _ = begun.communicate(timeout=120)  # to the end of its output: the training's is elsewhere
-        assert begun.returncode == 0, said
+        assert begun.returncode == code, said
         return said
 
     return call
@@ -124,11 +124,34 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(session, t
     assert all(torch.allclose(judge[name], later[name], atol=2e-3) for name in names)  # a step or two later
 
 
-def test_a_training_that_cannot_start_is_not_waited_for(session):
-    session("train", "--init", "nothing-of-this-name", carry=["masks.npz"])
+def test_a_training_that_cannot_start_is_told_and_not_waited_for(session):
     begun = time.monotonic()
-    assert "nothing-of-this-name" in session("bring", "--wait", 100)
+    said = session("train", "--init", "nothing-of-this-name", carry=["masks.npz", "photos-000.tar"])
+    assert "nothing-of-this-name" in said
+    session("bring", "--wait", 100)
     assert time.monotonic() - begun < 60
+
+
+def test_a_new_machine_is_told(session):
+    assert "this is a new machine" in session("bring", "--wait", 100, code=1)
+
+
+def test_what_there_is_lies_ready_while_a_call_waits(session, tmp_path, tiny_weights):
+    """It may be stopped before its time, and what lies there still goes home."""
+    small = settings(size=SIZE, discriminator="patch", generator=None)
+    training = ("--device", "cpu", "--pixels", 200_000, "--graphs", 0, *small)
+    session(
+        "train", "--init", tiny_weights, "--minutes", 0.15, *training, carry=["masks.npz", "photos-000.tar"]
+    )
+    places = ("--work", tmp_path / "work", "--out", tmp_path / "home")
+    waiting = start("gpu_session.py", "bring", *places, "--wait", 100)
+    while not (tmp_path / "home" / "weights" / "model.safetensors").exists():
+        assert waiting.poll() is None
+        time.sleep(0.1)
+    waiting.kill()
+    waiting.communicate()
+    assert (tmp_path / "home" / "train.log").exists()
+    session("bring", "--wait", 100)
 
 
 def test_what_fails_or_takes_too_long_in_a_check_does_not_keep_the_rest(session, tmp_path):
