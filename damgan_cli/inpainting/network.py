@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from damgan_cli.errors import DeviceError, WeightsError
 from damgan_cli.inpainting.plan import LARGEST, NATIVE
@@ -45,9 +47,13 @@ class Network:
         self.dtype = self._base = choose_dtype(dtype, self.device, int8=levels is not None)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
-        generator = self.weights.generator
         if levels is not None and self.dtype == torch.int8:  # its deepest level
-            generator, self._base = in_int8(generator, levels), choose_dtype("auto", self.device)
+            generator, self._base = in_int8(self.weights.generator, levels), choose_dtype("auto", self.device)
+        else:
+            generator = copy.deepcopy(self.weights.generator)  # which may be used again as it is
+        for conv in generator.modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.to(self._base)  # as autocast would with every batch
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def run(self, windows: list[Window], blur: float | None) -> list[NDArray[np.float32]]:

@@ -44,6 +44,25 @@ def test_at_128_it_is_the_generator_with_matched_seams(inpainter):
     assert fill.fakeness.dtype == np.float32
 
 
+def test_weights_are_converted_once_for_what_autocast_gives_and_stay_as_they_are(inpainter):
+    weights = inpainter.weights
+    before = deepcopy(weights.generator.state_dict())
+    image, mask = torch.rand(2, 3, 48, 64) * 2 - 1, torch.zeros(2, 1, 48, 64)
+    mask[..., 10:30, 20:40] = 1
+    low = Inpainter(weights, dtype="bfloat16")
+    assert {conv.weight.dtype for conv in low.generator.modules() if isinstance(conv, torch.nn.Conv2d)} == {
+        torch.bfloat16
+    }
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = weights.generator(image, mask)
+    found = low.generate(image, mask)
+    assert torch.equal(found[:, :3], expected.result)
+    assert torch.equal(found[:, 3:], expected.fakeness[0].float())
+    for name, value in weights.generator.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[name])
+
+
 def test_windows_prepared_side_by_side_give_what_they_give_one_by_one(inpainter, monkeypatch):
     """Also second windows that overlap, each of which asks what the one before it has left."""
     monkeypatch.setattr(inpainter, "fit", "smooth")  # exemplars take their time
