@@ -80,15 +80,21 @@ class ArrivingPhotos(DeviceBatches):
         self._shares = torch.tensor(list(config.masks.values()), device=device)
 
     def watch(self) -> None:
-        """Take up what comes, for ever; run in a thread of its own. What cannot be read is left out."""
+        """Take up what comes, for ever; run in a thread of its own."""
         while True:
-            for path in sorted(self.packs.glob("*.tar")):
-                if path not in self._taken:
-                    try:
-                        self.take(path)
-                    except Exception as problem:  # noqa: BLE001  # the training goes on with what it has
-                        print(f"{path.name} is left out: {problem!r}", flush=True)
+            self.take_new()
             time.sleep(0.3)
+
+    def take_new(self) -> list[Any]:
+        """Take up the packs that have come since; returns their photos. What cannot be read is left out."""
+        photos = []
+        for path in sorted(self.packs.glob("*.tar")):
+            if path not in self._taken:
+                try:
+                    photos += self.take(path)
+                except Exception as problem:  # noqa: BLE001  # the training goes on with what it has
+                    print(f"{path.name} is left out: {problem!r}", flush=True)
+        return photos
 
     def take(self, path: Path) -> list[Any]:
         """Photos of one pack to the device, as far as there is room; returns them, (H, W, 3) uint8."""
@@ -290,9 +296,9 @@ def main() -> None:
     constants_once()
     perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None
     batches = ArrivingPhotos(config, packs, device, pixels=args.pixels)
-    while not (found := sorted(packs.glob("*.tar"))):
+    while not (photos := batches.take_new()):
         time.sleep(0.3)
-    validation = Validation(batches.take(found[0])[:VALIDATION], config.size)
+    validation = Validation(photos[:VALIDATION], config.size)
     budget = Budget(None, args.minutes)
     trainer = GraphTrainer(config, batches, device, 0, budget, perceptual, graphs=args.graphs)
     trainer.start_from(start.generator)

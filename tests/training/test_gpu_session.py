@@ -117,6 +117,7 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(session, t
     went_on = ("--init", home / "weights", "--discriminator", home / "D.pt", "--minutes", 0.001)
     session("train", *went_on, *training)
     session("bring", "--wait", 100)
+    assert "those of the whole training" in (home / "train.log").read_text()
     assert load_weights(home / "weights").info["training"]["refined_share"] == 0.5  # as it had learned
     later = torch.load(home / "D.pt", weights_only=True)
     names = [name for name in judge if name.endswith("original")]
@@ -148,6 +149,7 @@ def test_what_there_is_lies_ready_while_a_call_waits(session, tmp_path, tiny_wei
     while not (tmp_path / "home" / "weights" / "model.safetensors").exists():
         assert waiting.poll() is None
         time.sleep(0.1)
+    assert not (tmp_path / "work" / "ended").exists()
     waiting.kill()
     waiting.communicate()
     assert (tmp_path / "home" / "train.log").exists()
