@@ -60,12 +60,11 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
 
     x, m = tensor(image), tensor(hole.astype(np.float32))
     x, m = x.permute(2, 0, 1)[None] * (1 - m), m[None, None]
-    with torch.autocast("cpu", inpainter.dtype, enabled=inpainter.dtype != torch.float32):
-        coarse = (
-            inpainter.generator.coarse_result(x, m) if guide is None else tensor(guide).permute(2, 0, 1)[None]
-        )
-        result, _ = inpainter.generator.dam_stage(composite(x, m, coarse.to(x.dtype)), m)
-    return result[0].float().permute(1, 2, 0).numpy()[: hole.shape[0], : hole.shape[1]]
+    coarse = (
+        inpainter.generator.coarse_result(x, m) if guide is None else tensor(guide).permute(2, 0, 1)[None]
+    )
+    result, _ = inpainter.generator.dam_stage(composite(x, m, coarse), m)
+    return result[0].permute(1, 2, 0).numpy()[: hole.shape[0], : hole.shape[1]]
 
 
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
@@ -85,8 +84,8 @@ def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
             )
             fill = np.where(mask[..., None], stages(inpainter, image, mask, guide), image)
         here = replace(window, scale=1, image=image, hole=mask)
-        with patch.object(windows, "match_seam", lambda fill, *_: fill.copy()):
-            here.paste(np.dstack([fill, np.zeros(mask.shape, np.float32)]), result, fakeness)
+        whole = np.dstack([fill, np.zeros(mask.shape, np.float32)])
+        here.paste(windows.Prepared(whole, None, None), result, fakeness)
     return result
 
 
@@ -135,7 +134,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("-o", "--out", type=Path, help="folder for sheets of pictures")
     options = parser.parse_args()
-    inpainter = Inpainter(options.weights, device="cpu")
+    inpainter = Inpainter(options.weights, device="cpu", dtype="float32")
     lpips = FeatureMetrics(["lpips_alex"], weights=options.features)
     scores: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for name, truth, hole in cases(options.photos, options.side, options.masks, options.limit):

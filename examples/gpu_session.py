@@ -79,7 +79,7 @@ def cropped(number: int, path: Path, side: int) -> Any:
 
 
 def pack(out: Path, folders: list[Path], masks: int, side: int) -> None:
-    """Photos in tar files of at most 30 MiB, and ``masks`` masks of each kind of the preset gpu, as bits.
+    """Photos in tar files of at most 22 MiB, and ``masks`` masks of each kind of the preset gpu, as bits.
 
     ``side``: of the images that are trained on.
     """
@@ -160,12 +160,16 @@ def check(args: argparse.Namespace) -> None:
 def train(args: argparse.Namespace, options: list[str]) -> None:
     """Start gpu_train.py, whose ``options`` these are; it goes on when this ends.
 
-    That is when it trains, or has failed, or has nothing to train on yet.
+    That is when it has laid out its first weights, or has failed, or has nothing to train on yet.
     """
     env = environment(args)
     take_packs(args)
     ended = args.work / ENDED
+    if (args.work / LOG).exists() and not ended.exists():
+        sys.exit(f"A training is running in {args.work}: see `bring`, or give another --work.")
     ended.unlink(missing_ok=True)
+    first = args.work / "run" / "checkpoint.pt"  # comes after the first weights
+    first.unlink(missing_ok=True)  # an earlier training's
     command = [sys.executable, str(ROOT / "examples" / "gpu_train.py"), str(args.work), *options]
     with (args.work / LOG).open("w") as log:
         subprocess.Popen(  # a session of its own, and no output that the call would wait for
@@ -173,7 +177,7 @@ def train(args: argparse.Namespace, options: list[str]) -> None:
             cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     end = time.monotonic() + (STARTING if any((args.work / "packs").glob("*.tar")) else 0)
-    wait_for(ended, end, args.work / "out" / "weights")
+    wait_for(ended, end, first)
     print((args.work / LOG).read_text()[-3000:])
 
 

@@ -291,7 +291,7 @@ def main() -> None:
     out = args.work / "out"
     out.mkdir(parents=True, exist_ok=True)
     settings, start = parse_settings(args.set), load_weights(args.init)
-    config = PRESETS[args.preset].with_settings({**inherited(start), **settings})
+    config = PRESETS[args.preset].with_settings(inherited(start)).with_settings(settings)
     device, packs = torch.device(args.device), args.work / "packs"
     constants_once()
     perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None
@@ -336,7 +336,9 @@ def main() -> None:
             shutil.copy(sheet, out / "sheet.png")
 
     run(trainer, args.work / "run", validation, info, take_home)
-    shutil.copytree(args.work / "run" / WEIGHTS, out / "weights", dirs_exist_ok=True)
+    shutil.rmtree(out / "weights")
+    shutil.copytree(args.work / "run" / WEIGHTS, out / ".weights")
+    (out / ".weights").rename(out / "weights")  # all of it at once
     print("The weights are those of the whole training.", flush=True)
 
 

@@ -122,12 +122,12 @@ def train(
     saved = load_checkpoint(checkpoint) if resume else None
     start = load_weights(init_from) if init_from else None
     if start is not None:
-        config = PRESETS[preset].with_settings({**inherited(start), **settings})
+        config = PRESETS[preset].with_settings(inherited(start)).with_settings(settings)
     elif saved is not None:  # as it began; all of it is compared later
         with damage_told(checkpoint):
             widths = GeneratorConfig.from_dict(saved["config"]["generator"]).to_dict()
-            began = {"generator": widths, "refined_share": float(saved["config"]["refined_share"])}
-        config = PRESETS[preset].with_settings({**began, **settings})
+            began = {"generator": widths, "refined_share": float(saved["config"].get("refined_share", 0))}
+        config = PRESETS[preset].with_settings(began).with_settings(settings)
     with _extra_told():
         perceptual = load_lpips(config.perceptual, features) if config.perceptual else None
     bad: list[ImageFileError] = []

@@ -91,10 +91,13 @@ def export_onnx(weights: Weights, path: Path) -> int:
         )
     try:
         graph = _convert(weights).model_proto.SerializeToString()
-    except torch.onnx.OnnxExporterError as problem:  # seen with torch 2.6 and 2.7
+    except torch.onnx.OnnxExporterError as problem:
+        old = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 8)  # as seen with 2.6 and 2.7
         raise WeightsError(
             f"torch {torch.__version__} cannot export this generator.",
-            "Install torch 2.8 or newer: pip install 'damgan[onnx]'.",
+            "Install torch 2.8 or newer: pip install 'damgan[onnx]'."
+            if old
+            else f"Please report it: {str(problem).strip().splitlines()[0]}",
         ) from problem
     difference = _check(weights.generator, graph)
     if difference > TOLERANCE:

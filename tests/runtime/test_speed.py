@@ -128,7 +128,7 @@ def test_bfloat16_that_would_be_emulated_is_not_measured(measured, monkeypatch):
         ("AVX512_CORE_VNNI", {"float32", "bfloat16", "int8"}),
     ],
 )
-def test_no_type_is_measured_that_an_older_cpu_lacks(instructions, wanted):
+def test_no_type_is_measured_that_an_older_cpu_lacks(instructions, wanted, cache):
     """oneDNN is told to do without the other instructions."""
     asked = "from damgan_cli.runtime import speed; print(*speed.seconds(training=False))"
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": instructions}
@@ -137,6 +137,7 @@ def test_no_type_is_measured_that_an_older_cpu_lacks(instructions, wanted):
     here = {"float32"} | ({"bfloat16"} if speed._computes_bfloat16() else set())
     here |= {"int8"} if is_exact() else set()
     assert set(said.split()) == wanted & here
+    assert cache.is_dir()  # of this test alone: these are no figures of the CPU as it is
 
 
 def test_a_given_number_type_is_not_measured(measured, cache):

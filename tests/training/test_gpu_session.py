@@ -150,6 +150,9 @@ def test_what_there_is_lies_ready_while_a_call_waits(session, tmp_path, tiny_wei
         assert waiting.poll() is None
         time.sleep(0.1)
     assert not (tmp_path / "work" / "ended").exists()
+    unfinished = load_weights(tmp_path / "home" / "weights").info
+    assert unfinished["training"]["size"] == SIZE
+    assert "images_seen" not in unfinished
     waiting.kill()
     waiting.communicate()
     assert (tmp_path / "home" / "train.log").exists()
@@ -163,6 +166,13 @@ def test_what_fails_or_takes_too_long_in_a_check_does_not_keep_the_rest(session,
     assert {path.name for path in (tmp_path / "home").iterdir()} == {
         "bare.txt", "batches-of-256.txt", "tests.txt", "folders.txt",
     }  # fmt: skip
+
+
+def test_a_failing_test_does_not_end_a_check(session, tmp_path):
+    """There is no such device, so all four end with an error at once."""
+    session("check", "--device", "cuda:99", "--sizes", 128, "--seconds", 200)
+    assert len(list((tmp_path / "home").iterdir())) == 4
+    assert "cuda:99" in (tmp_path / "home" / "folders.txt").read_text()
 
 
 def test_an_unknown_option_is_not_passed_over(session, tmp_path):

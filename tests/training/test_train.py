@@ -159,6 +159,13 @@ def test_init_widens(damgan, photos, tmp_path):
         assert result.code == 0, result.err
     written = json.loads((tmp_path / "as it is" / "weights" / "config.json").read_text())
     assert written["generator"]["dam_channels"] == TINY["generator"]["dam_channels"]
+    partly = damgan(
+        "train", photos, "-o", tmp_path / "partly", "--images", 8, *init, *free,
+        "--set", 'generator={"dam_channels": [8, 4, 4, 4]}',
+    )  # fmt: skip
+    assert partly.code == 0, partly.err
+    written = json.loads((tmp_path / "partly" / "weights" / "config.json").read_text())
+    assert written["generator"] == {**written["generator"], **wide}  # all else as of the weights
     narrow = {**TINY["generator"], "dam_channels": [2, 4, 4, 4]}
     refused = damgan(
         "train", photos, "-o", tmp_path / "no", "--images", 8, *init, *settings(generator=narrow)
