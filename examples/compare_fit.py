@@ -70,6 +70,7 @@ def stages(inpainter: Inpainter, image: Array, hole: Array, guide: Array | None 
 def pyramid(inpainter: Inpainter, rgb: Array, hole: Array) -> Array:
     """Coarse to fine: at each doubling the enlarged fill takes the place of the coarse stage's result."""
     result, fakeness = rgb.copy(), np.zeros(hole.shape, np.float32)
+    inpainter.fit = "smooth"  # deep holes are reduced
     for window in plan(rgb, hole, reach=inpainter.reach):
         if window.second:
             continue
