@@ -85,7 +85,7 @@ def seconds(*, training: bool, anew: bool = False) -> dict[str, float]:
 def _computes_bfloat16() -> bool:
     """False where oneDNN would emulate it, as on x86 without AVX-512, and take 6 to 19 times as long.
 
-    That much can be known without measuring, which took 23 s for training.
+    That much can be known without measuring, which took 24 s for training.
     """
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return supported is None or bool(supported())
