@@ -311,9 +311,8 @@ def main() -> None:
             trainer.make_graphs(batches.lock)
         except Exception as problem:  # noqa: BLE001  # steps one by one are better than none
             print(f"No graphs can be made: {problem!r}. The same without:", flush=True)
-            os.execv(
-                sys.executable, [sys.executable, *sys.argv, "--graphs", "0"]
-            )  # torch stays half captured
+            # anew, as torch stays half captured
+            os.execv(sys.executable, [sys.executable, *sys.argv, "--graphs", "0"])
     info: dict[str, Any] = {
         "name": args.work.name,
         "damgan_version": __version__,
@@ -336,9 +335,9 @@ def main() -> None:
             shutil.copy(sheet, out / "sheet.png")
 
     run(trainer, args.work / "run", validation, info, take_home)
-    shutil.rmtree(out / "weights")
     shutil.copytree(args.work / "run" / WEIGHTS, out / ".weights")
-    (out / ".weights").rename(out / "weights")  # all of it at once
+    shutil.rmtree(out / "weights")
+    (out / ".weights").rename(out / "weights")
     print("The weights are those of the whole training.", flush=True)
 
 

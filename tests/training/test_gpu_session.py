@@ -150,6 +150,7 @@ def test_what_there_is_lies_ready_while_a_call_waits(session, tmp_path, tiny_wei
         assert waiting.poll() is None
         time.sleep(0.1)
     assert not (tmp_path / "work" / "ended").exists()
+    time.sleep(1)  # what has begun to be copied is whole
     unfinished = load_weights(tmp_path / "home" / "weights").info
     assert unfinished["training"]["size"] == SIZE
     assert "images_seen" not in unfinished
