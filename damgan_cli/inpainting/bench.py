@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.model import Generator
 
+    _Batch = tuple[Tensor, Tensor, float | None, Tensor | None, bool]  # what `generate` is asked for
+
 HOLE_SHARE = (0.2, 0.3)
 _KINDS = 16  # different photos and masks at most; a folder repeats them
 _PIXELS = 1 << 25  # of them, as all are in memory
@@ -51,20 +53,22 @@ class Bench:
     def bare(self) -> float:
         """The generator alone, with the batches in which a folder run asks for it, one on each core."""
         inpainter, photos, at_once = self.inpainter, len(self.photos), self._at_once
-        batches: list[tuple[Tensor, Tensor, float | None, Tensor | None]] = []
+        batches: list[_Batch] = []
 
-        def record(image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None) -> Tensor:
-            batches.append((image, mask, blur, given))
+        def record(
+            image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None, undilated: bool
+        ) -> Tensor:
+            batches.append((image, mask, blur, given, undilated))
             return _gray(image, mask)
 
-        asked: list[list[tuple[Tensor, Tensor, float | None, Tensor | None]]] = []
+        asked: list[list[_Batch]] = []
         with _replaced(inpainter, record) as generate:
             for start in range(0, max(photos, at_once), at_once):
                 numbers = [number % photos for number in range(start, start + at_once)]
                 inpainter.fill_batch([self.photos[n] for n in numbers], [self.holes[n] for n in numbers])
                 asked.append(batches.copy())
                 batches.clear()
-        for batch in {(batch[0].shape, batch[2]): batch for each in asked for batch in each}.values():
+        for batch in {(b[0].shape, b[2], b[4]): b for each in asked for b in each}.values():
             generate(*batch)  # warms up
         workers, threads = parallelism(inpainter) if inpainter.device.type == "cpu" else (1, 1)
         _wait(inpainter.device)

@@ -125,6 +125,20 @@ class Inpainter(Network):
         learned = bool(self.weights.info.get("training", {}).get("refined_share", 0))
         return learned and self.fit != "native"
 
+    def _undilated(self, window: Window) -> bool:
+        """Whether the DAM stage goes without its dilated blocks there: if the weights learned it.
+
+        They are for deep holes and for what is behind an object, so not where the fill of half the size is
+        refined, or of an octave, nor in shallow holes (docs/experiments.md, section 21).
+        """
+        learned = bool(self.weights.info.get("training", {}).get("undilated_share", 0))
+        shallow = window.scale == 1 and window.depth <= REFINED
+        return learned and (shallow or self._blur(window) is not None or window.given is not None)
+
+    def _blur(self, window: Window) -> float | None:
+        """By how many px the fill of half the size is blurred that is refined there; None if none is."""
+        return BLUR if self.refines and window.depth > REFINED and window.given is None else None
+
     @property
     def _trained(self) -> int:
         size: int = self.weights.info.get("training", {}).get("size", NATIVE)
@@ -202,26 +216,26 @@ class Inpainter(Network):
 
     def _fill(self, windows: list[tuple[Window, Fill]], progress: _Progress) -> None:
         """Fill windows and paste them into the photos they are of."""
-        alike: dict[tuple[tuple[int, ...], float | None], list[int]] = {}
+        alike: dict[tuple[tuple[int, ...], float | None, bool], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            blur = BLUR if self.refines and window.depth > REFINED else None
-            alike.setdefault((window.hole.shape, blur), []).append(number)
+            way = self._blur(window), self._undilated(window)
+            alike.setdefault((window.hole.shape, *way), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
-        for (shape, blur), group in alike.items():
+        for (shape, blur, undilated), group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
                 progress.settle()
-                fills |= zip(numbers, self.run(batch, blur), strict=True)
+                fills |= zip(numbers, self.run(batch, blur, undilated=undilated), strict=True)
         for number, (window, photo) in enumerate(windows):
             progress.settle()
             if self._is_lone_object(window):
-                (other,) = self.run([window.mirrored], None)
+                (other,) = self.run([window.mirrored], None, undilated=False)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
-                (fills[number],) = self.run([window], None)
+                (fills[number],) = self.run([window], None, undilated=self._undilated(window))
             windows[number] = window, photo
         progress.settle()
         copying = self.copying

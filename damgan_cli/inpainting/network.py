@@ -56,13 +56,13 @@ class Network:
                 conv.to(self._base)  # as autocast would with every batch
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def run(self, windows: list[Window], blur: float | None) -> list[NDArray[np.float32]]:
+    def run(self, windows: list[Window], blur: float | None, *, undilated: bool) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
             given = [window.given for window in windows if window.given is not None]  # all or none
             filled = self._forward(
-                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None
+                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None, undilated
             )
             if not np.isfinite(filled).all():
                 raise WeightsError(
@@ -82,7 +82,8 @@ class Network:
         half = len(windows) // 2
         area = windows[0].hole.size / NATIVE**2
         self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
-        return self.run(windows[:half], blur) + self.run(windows[half:], blur)
+        halves = windows[:half], windows[half:]
+        return [fill for part in halves for fill in self.run(part, blur, undilated=undilated)]
 
     def _forward(
         self,
@@ -90,6 +91,7 @@ class Network:
         holes: NDArray[np.bool_],
         blur: float | None,
         given: NDArray[np.float32] | None,
+        undilated: bool,
     ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
         arrays = [torch.from_numpy(images), torch.from_numpy(holes)]
@@ -101,7 +103,8 @@ class Network:
             image, hole, *start = (array.to(self.device, non_blocking=True) for array in arrays)
             mask = hole[:, None].float()  # (B, 1, h, w)
             first = start[0].permute(0, 3, 1, 2) if start else None
-            filled = self.generate(image.permute(0, 3, 1, 2), mask, blur, first)  # channels last already
+            rgb = image.permute(0, 3, 1, 2)  # channels last already
+            filled = self.generate(rgb, mask, blur, first, undilated)
             return filled.permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
@@ -111,6 +114,7 @@ class Network:
         mask: torch.Tensor,
         blur: float | None = None,
         given: torch.Tensor | None = None,
+        undilated: bool = False,
     ) -> torch.Tensor:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
@@ -122,9 +126,10 @@ class Network:
         autocast: Any = torch.autocast(self.device.type, self._base) if low else contextlib.nullcontext()
         with autocast:
             if blur is None:
-                output = self.generator(image, mask, given=given)
+                output = self.generator(image, mask, given=given, undilated=len(image) if undilated else 0)
             else:
-                output = self.generator(image, mask, len(image), blur)
+                every = len(image)
+                output = self.generator(image, mask, every, blur, undilated=every if undilated else 0)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
 

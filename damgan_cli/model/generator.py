@@ -133,14 +133,22 @@ class DAMStage(nn.Module):
         self.dam1, self.decode1 = DAMBlock(c1), ResidualConv(c1, c0)
         self.dam0, self.decode0 = DAMBlock(c0), ResidualConv(c0, 3)
 
-    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Coarse composite (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G(x)` (B, 3, H, W) and four maps."""
+    def forward(self, image: Tensor, mask: Tensor, undilated: int = 0) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Coarse composite (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G(x)` (B, 3, H, W) and four maps.
+
+        So many of the images, from the first on, are ``undilated``: they go without the middle.
+        """
         x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
         x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
         S0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
         S1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
-        T3 = self.middle(S3)  # (B, c3, H/8, W/8)
+        if undilated == len(S3):
+            T3 = S3  # (B, c3, H/8, W/8)
+        elif undilated:
+            T3 = torch.cat([S3[:undilated], self.middle(S3[undilated:])])
+        else:
+            T3 = self.middle(S3)
         x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
         T2 = self.decode3(x)[1]  # (B, c2, H/8, W/8)
         x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
@@ -238,6 +246,7 @@ class Generator(nn.Module):
         refined: int = 0,
         sigma: float | Tensor = LARGEST_BLUR,
         given: Tensor | None = None,
+        undilated: int = 0,
     ) -> GeneratorOutput:
         """Fill the hole.
 
@@ -245,7 +254,11 @@ class Generator(nn.Module):
         ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
         ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
         result. If all are, there is no other coarse result. With ``given`` (B, 3, H, W), a fill made
-        elsewhere, that is the coarse result of all of them. Raises ValueError on other shapes.
+        elsewhere, that is the coarse result of all of them. So many, again from the first on, are
+        ``undilated``: their DAM stage goes without the dilated blocks of its middle, a third of its
+        operations, which a hole whose coarse result is good does not need if weights have learned to do
+        without (our choice, after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
+        Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
         alike = given is None or given.shape == image.shape
@@ -270,5 +283,6 @@ class Generator(nn.Module):
         else:
             coarse = given = F.pad(given, pad, mode="replicate")
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
-        result, fakeness = self.dam_stage(composite(x, mask, given), mask)  # (B, 3, H', W'), four maps
+        whole = composite(x, mask, given)
+        result, fakeness = self.dam_stage(whole, mask, undilated)  # (B, 3, H', W'), four maps
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

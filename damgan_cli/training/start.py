@@ -61,7 +61,8 @@ def train(
     ``paper`` (Eq. 1-4 with the paper's weights), ``best`` or ``gpu``; ``settings`` changes fields of its
     `TrainingConfig`. The budget is ``images`` to see, ``minutes`` to train, or whichever comes first.
     ``val`` is a folder of validation photos; without it some of ``data`` are held out. ``init`` names
-    weights to start from; they decide widths and ``refined_share`` unless ``settings`` do.
+    weights to start from; they decide widths, ``refined_share`` and ``undilated_share`` unless ``settings``
+    do.
     ``perceptual_weights`` is a file or folder with the network of the perceptual loss, which is downloaded
     otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same arguments; under ``torchrun
     --max-restarts`` it is meant wherever there is a checkpoint. ``compiled`` sends the generator through
@@ -70,7 +71,7 @@ def train(
 
     Raises TrainingError, WeightsError, DeviceError, ImageFileError: each says what to do.
     """
-    from damgan_cli.training.config import CHECKPOINT, PRESETS, WEIGHTS, inherited
+    from damgan_cli.training.config import CHECKPOINT, LEARNED_WAYS, PRESETS, WEIGHTS, inherited
 
     if preset not in PRESETS:
         raise TrainingError(
@@ -126,7 +127,8 @@ def train(
     elif saved is not None:  # as it began; all of it is compared later
         with damage_told(checkpoint):
             widths = GeneratorConfig.from_dict(saved["config"]["generator"]).to_dict()
-            began = {"generator": widths, "refined_share": float(saved["config"].get("refined_share", 0))}
+            ways = {name: float(saved["config"].get(name, 0)) for name in LEARNED_WAYS}
+            began = {"generator": widths, **ways}
         config = PRESETS[preset].with_settings(began).with_settings(settings)
     with _extra_told():
         perceptual = load_lpips(config.perceptual, features) if config.perceptual else None

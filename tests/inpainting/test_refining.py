@@ -13,42 +13,49 @@ from damgan_cli.weights.folder import save_weights
 from tests.inpainting.holes import hole_with, photo
 
 
-def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
-    tiny_weights, tmp_path, monkeypatch
+@pytest.mark.parametrize("undilated_share", [0, 0.75])
+@pytest.mark.parametrize("refined_share", [0, 0.5])
+@pytest.mark.parametrize("fit", ["auto", "native"])
+def test_windows_are_filled_in_the_ways_that_the_weights_learned(
+    tiny_weights, tmp_path, monkeypatch, refined_share, undilated_share, fit
 ):
-    """Strokes of 50 and 70 px depth, not of 20. A compact hole is reduced instead."""
+    """Deep strokes are refined from half the size; what is refined, or shallow, goes without dilated blocks.
+
+    Strokes of 70, 50 and 20 px depth, and a hole as compact as an object, which is reduced to 32 px.
+    """
+    shares = {"refined_share": refined_share, "undilated_share": undilated_share}
+    info = {"training": {"size": 256, **shares}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
+    used = []
+    generator = inpainter.generator.forward
+
+    def watched(image, mask, refined=0, sigma=None, *, given=None, undilated=0):
+        used.append((refined, sigma, undilated))
+        return generator(image, mask, refined, sigma, given, undilated)
+
+    monkeypatch.setattr(inpainter.generator, "forward", watched)
+    refined, undilated = int(bool(refined_share) and fit == "auto"), int(bool(undilated_share))
+    deep = (1, 3.0, undilated) if refined else (0, None, 0)
+    ways = [deep, deep, (0, None, undilated), (0, None, 0)]
+    boxes = [(100, 100 + 2 * depth, 50, 550) for depth in (70, 50, 20)]
+    for box, way in zip([*boxes, (100, 240, 200, 340)], ways, strict=True):
+        used.clear()
+        inpainter.fill_batch([photo(300, 600)], [hole_with((300, 600), box)])
+        assert set(used) == {way}
+
+
+def test_refining_changes_the_fill_of_deep_holes_alone(tiny_weights, tmp_path):
+    """Strokes of 50 and 70 px depth, not of 20."""
     generator = load_weights(tiny_weights).generator
     holes = [hole_with((300, 600), (100, 100 + 2 * d, 50, 550)) for d in (50, 70, 20)]
-    rgb = photo(300, 600)
-    fills = {}
+    fills = []
     for share in (0, 0.5):
         info = {"training": {"size": 256, "refined_share": share}}
         save_weights(tmp_path / str(share), generator, info, "tiny")
         inpainter = Inpainter(tmp_path / str(share), device="cpu", dtype="float32")
-        given = []
-
-        def watched(
-            image,
-            mask,
-            refined=0,
-            sigma=None,
-            *,
-            generator=inpainter.generator.forward,
-            used=given,
-            given=None,
-        ):
-            used.append((refined, sigma))
-            return generator(image, mask, refined, sigma, given)
-
-        monkeypatch.setattr(inpainter.generator, "forward", watched)
-        fills[share] = inpainter.fill_batch([rgb] * 3, holes)
-        assert set(given) == ({(0, None), (1, 3.0)} if share else {(0, None)})
-    given.clear()
-    inpainter.fit = "native"  # nothing is reduced
-    inpainter.fill_batch([rgb], holes[:1])
-    assert given == [(0, None)]
-    same = [np.array_equal(one.rgb, other.rgb) for one, other in zip(fills[0], fills[0.5], strict=True)]
-    assert same == [False, False, True]
+        fills.append([fill.rgb for fill in inpainter.fill_batch([photo(300, 600)] * 3, holes)])
+    assert [np.array_equal(*both) for both in zip(*fills, strict=True)] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -66,16 +73,17 @@ def test_deep_holes_refine_the_fill_of_half_the_size_if_the_weights_learned_it(
 def test_reduced_windows_are_refined_octave_by_octave(
     tiny_weights, tmp_path, monkeypatch, box, share, fit, largest, octaves
 ):
-    info = {"training": {"size": 256, "refined_share": share}}
+    info = {"training": {"size": 256, "refined_share": share, "undilated_share": 0.75}}
     save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
     inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
     monkeypatch.setattr("damgan_cli.inpainting.inpainter.LARGEST", largest)
     started = []
     generator = inpainter.generator.forward
 
-    def watched(image, mask, *refined, given=None):
+    def watched(image, mask, *refined, given=None, undilated=0):
         started.extend([] if given is None else [given.shape[2:]])
-        return generator(image, mask, *refined, given=given)
+        assert given is None or undilated == 1
+        return generator(image, mask, *refined, given=given, undilated=undilated)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from damgan_cli.model import DAMBlock, Generator, GeneratorConfig, composite
@@ -167,12 +169,30 @@ def test_what_is_given_takes_the_place_of_the_coarse_result(generator, size):
     assert torch.allclose(output.result, wanted[..., : size[0], : size[1]], atol=1e-5)
 
 
+@pytest.mark.parametrize("refined", [0, 2])
+@pytest.mark.parametrize("undilated", [0, 1, 3])
+def test_undilated_images_go_without_the_middle_at_full_size(generator, refined, undilated):
+    """The fill of half the size does not."""
+    image, mask = photo_and_mask(32, 48, batch=3)
+    without = copy.deepcopy(generator)
+    without.dam_stage.middle = nn.Sequential()
+    with torch.no_grad():
+        output = generator(image, mask, refined, 2.0, undilated=undilated)
+        start = generator(image, mask, refined, 2.0).coarse
+        if refined:  # of those, the coarse result that is told is not what is refined
+            start[:refined] = generator.from_below(image * (1 - mask), mask, 2.0)[:refined]
+        each = [model(image, mask, given=start).result for model in (without, generator)]
+    wanted = torch.cat([each[0][:undilated], each[1][undilated:]])
+    assert torch.allclose(output.result, wanted, atol=1e-5)
+    assert not torch.allclose(*each, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, dtype):
     """Under autocast too: weights cast for the fill of half the size must still get their gradients."""
     image, mask = photo_and_mask(batch=2)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        output = generator.train()(image, mask, refined=1)
+        output = generator.train()(image, mask, refined=1, undilated=1)
     (output.result.mean() + output.coarse.mean()).backward()
     assert all(parameter.grad is not None for parameter in generator.parameters())
     assert not generator.from_below(image, mask, 2.0).requires_grad

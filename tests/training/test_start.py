@@ -81,15 +81,15 @@ def test_the_face_imports_no_torch():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_what_weights_have_learned_to_refine_goes_on_unless_set(photos, tmp_path):
-    """Without, they would unlearn it, and `damgan inpaint` would no longer refine deep holes."""
-    first = train(photos, tmp_path / "first", settings={**TINY, "refined_share": 0.5}, images=4)
+@pytest.mark.parametrize("way", ["refined_share", "undilated_share"])
+def test_the_ways_of_filling_that_weights_have_learned_go_on_unless_set(photos, tmp_path, way):
+    """Without, they would unlearn them, and `damgan inpaint` would no longer fill so."""
+    first = train(photos, tmp_path / "first", settings={**TINY, way: 0.5}, images=4)
     plain = {name: value for name, value in TINY.items() if name != "generator"}
-    for name, settings, share in (("second", plain, 0.5), ("third", {**plain, "refined_share": 0}, 0)):
+    for name, settings, share in (("second", plain, 0.5), ("third", {**plain, way: 0}, 0)):
         result = train(photos, tmp_path / name, settings=settings, images=4, init=first.weights)
         inpainter = Inpainter(result.weights)
-        assert inpainter.weights.info["training"]["refined_share"] == share
-        assert inpainter.refines == bool(share)
+        assert inpainter.weights.info["training"][way] == share
         assert inpainter.generator.config.dam_channels == (4, 4, 4, 4)
     resumed = train(photos, tmp_path / "second", settings=plain, images=4, resume=True)
-    assert Inpainter(resumed.weights).refines
+    assert Inpainter(resumed.weights).weights.info["training"][way] == 0.5
