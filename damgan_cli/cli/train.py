@@ -53,7 +53,7 @@ def train(
             metavar=WEIGHTS_METAVAR,
             autocompletion=complete_weights,
             help="Start from these weights (a name, folder or ORG/REPO), with their widths unless --set "
-            "generator=... gives larger ones, and with their refined_share and undilated_share unless set.",
+            "generator=... gives larger ones, and with their refined_share and light_share unless set.",
             show_default=False,
         ),
     ] = None,

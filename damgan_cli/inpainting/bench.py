@@ -56,9 +56,9 @@ class Bench:
         batches: list[_Batch] = []
 
         def record(
-            image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None, undilated: bool
+            image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None, light: bool
         ) -> Tensor:
-            batches.append((image, mask, blur, given, undilated))
+            batches.append((image, mask, blur, given, light))
             return _gray(image, mask)
 
         asked: list[list[_Batch]] = []

@@ -125,13 +125,13 @@ class Inpainter(Network):
         learned = bool(self.weights.info.get("training", {}).get("refined_share", 0))
         return learned and self.fit != "native"
 
-    def _undilated(self, window: Window) -> bool:
-        """Whether the DAM stage goes without its dilated blocks there: if the weights learned it.
+    def _light(self, window: Window) -> bool:
+        """Whether it is filled without the generator's dilated blocks: if the weights learned to.
 
-        They are for deep holes and for what is behind an object, so not where the fill of half the size is
+        They are for deep holes and for what is behind an object; not where the fill of half the size is
         refined, or of an octave, nor in shallow holes (docs/experiments.md, section 21).
         """
-        learned = bool(self.weights.info.get("training", {}).get("undilated_share", 0))
+        learned = bool(self.weights.info.get("training", {}).get("light_share", 0))
         shallow = window.scale == 1 and window.depth <= REFINED
         return learned and (shallow or self._blur(window) is not None or window.given is not None)
 
@@ -218,24 +218,24 @@ class Inpainter(Network):
         """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[tuple[int, ...], float | None, bool], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            way = self._blur(window), self._undilated(window)
+            way = self._blur(window), self._light(window)
             alike.setdefault((window.hole.shape, *way), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
-        for (shape, blur, undilated), group in alike.items():
+        for (shape, blur, light), group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
             for start in range(0, len(group), at_once):
                 numbers = group[start : start + at_once]
                 batch = [windows[number][0] for number in numbers]
                 progress.settle()
-                fills |= zip(numbers, self.run(batch, blur, undilated=undilated), strict=True)
+                fills |= zip(numbers, self.run(batch, blur, light=light), strict=True)
         for number, (window, photo) in enumerate(windows):
             progress.settle()
             if self._is_lone_object(window):
-                (other,) = self.run([window.mirrored], None, undilated=False)
+                (other,) = self.run([window.mirrored], None, light=False)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
-                (fills[number],) = self.run([window], None, undilated=self._undilated(window))
+                (fills[number],) = self.run([window], None, light=self._light(window))
             windows[number] = window, photo
         progress.settle()
         copying = self.copying

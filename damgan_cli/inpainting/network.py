@@ -56,13 +56,13 @@ class Network:
                 conv.to(self._base)  # as autocast would with every batch
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def run(self, windows: list[Window], blur: float | None, *, undilated: bool) -> list[NDArray[np.float32]]:
+    def run(self, windows: list[Window], blur: float | None, *, light: bool) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
             given = [window.given for window in windows if window.given is not None]  # all or none
             filled = self._forward(
-                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None, undilated
+                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None, light
             )
             if not np.isfinite(filled).all():
                 raise WeightsError(
@@ -83,7 +83,7 @@ class Network:
         area = windows[0].hole.size / NATIVE**2
         self.batch_size = max(1, min(self.batch_size, int(half * area)))  # for the batches that follow
         halves = windows[:half], windows[half:]
-        return [fill for part in halves for fill in self.run(part, blur, undilated=undilated)]
+        return [fill for part in halves for fill in self.run(part, blur, light=light)]
 
     def _forward(
         self,
@@ -91,7 +91,7 @@ class Network:
         holes: NDArray[np.bool_],
         blur: float | None,
         given: NDArray[np.float32] | None,
-        undilated: bool,
+        light: bool,
     ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
         arrays = [torch.from_numpy(images), torch.from_numpy(holes)]
@@ -104,7 +104,7 @@ class Network:
             mask = hole[:, None].float()  # (B, 1, h, w)
             first = start[0].permute(0, 3, 1, 2) if start else None
             rgb = image.permute(0, 3, 1, 2)  # channels last already
-            filled = self.generate(rgb, mask, blur, first, undilated)
+            filled = self.generate(rgb, mask, blur, first, light)
             return filled.permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
@@ -114,22 +114,22 @@ class Network:
         mask: torch.Tensor,
         blur: float | None = None,
         given: torch.Tensor | None = None,
-        undilated: bool = False,
+        light: bool = False,
     ) -> torch.Tensor:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
         With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
-        (B, 3, h, w) it refines that.
+        (B, 3, h, w) it refines that. ``light`` goes for all of them, see `Generator.forward`.
         """
         h, w = mask.shape[2:]
         low = self._base != torch.float32
         autocast: Any = torch.autocast(self.device.type, self._base) if low else contextlib.nullcontext()
         with autocast:
             if blur is None:
-                output = self.generator(image, mask, given=given, undilated=len(image) if undilated else 0)
+                output = self.generator(image, mask, given=given, light=len(image) if light else 0)
             else:
                 every = len(image)
-                output = self.generator(image, mask, every, blur, undilated=every if undilated else 0)
+                output = self.generator(image, mask, every, blur, light=every if light else 0)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
 

@@ -126,15 +126,15 @@ def is_exact() -> bool:
 
 @torch.no_grad()
 def prepared(
-    generator: Generator, examples: Iterable[tuple[Tensor, Tensor]], *, undilated: bool = False
+    generator: Generator, examples: Iterable[tuple[Tensor, Tensor]], *, light: bool = False
 ) -> tuple[Generator, dict[str, tuple[float, int]]]:
     """A copy that fills alike and can do so in int8, and its levels, by the features of some ``examples``.
 
     These are images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W), at least one; half of each batch is
-    refined from half the size, and is ``undilated``, if the generator has learned that.
+    refined from half the size, and is ``light``, if the generator has learned that.
     """
     scaled = copy.deepcopy(generator)
-    ranges = _ranges(scaled, examples, undilated=undilated)
+    ranges = _ranges(scaled, examples, light=light)
     layers = dict(scaled.named_modules())
     for producers, consumers in _streams(scaled):
         low = torch.stack([ranges[name][0] for name in consumers if name in ranges]).amin(0)
@@ -158,7 +158,7 @@ def prepared(
 
 
 def _ranges(
-    generator: Generator, examples: Iterable[tuple[Tensor, Tensor]], *, undilated: bool
+    generator: Generator, examples: Iterable[tuple[Tensor, Tensor]], *, light: bool
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """By convolution the least and the largest of each channel of its input, at most and at least 0."""
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -174,7 +174,7 @@ def _ranges(
     hooks = [watch(name, conv) for name, conv in deep_convolutions(generator).items()]
     for image, mask in examples:
         half = len(image) // 2
-        generator(image, mask, half, undilated=half if undilated else 0)
+        generator(image, mask, half, light=half if light else 0)
     for hook in hooks:
         hook.remove()
     return found

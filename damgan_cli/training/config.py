@@ -18,7 +18,7 @@ CHECKPOINT = "checkpoint.pt"
 """In a run folder."""
 WEIGHTS = "weights"
 """The weights folder in a run folder."""
-LEARNED_WAYS = ("refined_share", "undilated_share")
+LEARNED_WAYS = ("refined_share", "light_share")
 """Settings by which weights learn ways of filling that they would unlearn without."""
 WHOLE_PHOTO = 5
 """Photos that are cut at any side (``crop_scale`` photo) are first reduced to this many times ``size``."""
@@ -48,10 +48,10 @@ class TrainingConfig:
     refined_share: float = 0.0
     """Share of each batch whose DAM stage gets the fill of half the size instead of the coarse stage's result
     (`Generator.forward`, ``refined``). With weights that learned it `damgan inpaint` fills deep holes so."""
-    undilated_share: float = 0.0
-    """Share of each batch whose DAM stage goes without its dilated blocks (`Generator.forward`,
-    ``undilated``); those that are refined come first. With weights that learned it `damgan inpaint` does
-    without them where holes are shallow or something is refined, which takes a fifth less time."""
+    light_share: float = 0.0
+    """Share of each batch that is filled without the generator's dilated blocks (`Generator.forward`,
+    ``light``); those that are refined come first. With weights that learned it `damgan inpaint` does so
+    where holes are shallow or something is refined."""
 
     # losses (Eq. 4)
     lambda_re: float = 1.0
@@ -116,7 +116,7 @@ class TrainingConfig:
             (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
             (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
             (0 <= self.refined_share < 1, "refined_share must be at least 0 and less than 1"),
-            (0 <= self.undilated_share < 1, "undilated_share must be at least 0 and less than 1"),
+            (0 <= self.light_share < 1, "light_share must be at least 0 and less than 1"),
             (
                 self.crop_scale == "photo" if isinstance(self.crop_scale, str) else self.crop_scale >= 1,
                 "crop_scale is a number of at least 1, or photo",

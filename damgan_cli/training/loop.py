@@ -170,12 +170,12 @@ class Trainer:
     def _filled_and_losses(self, truth: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The filled picture, which D sees, and those losses that need nobody else, unweighted."""
         refined = round(self.config.refined_share * len(truth))
-        undilated = int(self.config.undilated_share * len(truth))  # never all: the middle learns too
+        light = int(self.config.light_share * len(truth))  # never all: the middle learns too
         sigma: float | Tensor = LARGEST_BLUR
         if refined:  # by any blur, so that how sharp the fill of half the size is does not matter
             sigma = LARGEST_BLUR * (0.1 + 0.9 * torch.rand((), device=truth.device))
         with self._autocast():
-            output = self.G_parallel(truth, mask, refined, sigma, undilated=undilated)
+            output = self.G_parallel(truth, mask, refined, sigma, light=light)
             fake = composite(truth, mask, output.result)  # Eq. 1 and 3 take G(x) as it is
         losses = {
             "re": self._reconstruction(truth, mask, output),  # Eq. 1
@@ -313,9 +313,7 @@ def run(
     change = gained(ticks[0], scores) if ticks and not ticks[0]["images"] else None
     if change:
         say(change)
-    generator, levels = prepared(
-        trainer.ema, trainer.examples(), undilated=trainer.config.undilated_share > 0
-    )
+    generator, levels = prepared(trainer.ema, trainer.examples(), light=trainer.config.light_share > 0)
     info = {
         **info,
         "training": trainer.config.to_dict(),

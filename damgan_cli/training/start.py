@@ -61,7 +61,7 @@ def train(
     ``paper`` (Eq. 1-4 with the paper's weights), ``best`` or ``gpu``; ``settings`` changes fields of its
     `TrainingConfig`. The budget is ``images`` to see, ``minutes`` to train, or whichever comes first.
     ``val`` is a folder of validation photos; without it some of ``data`` are held out. ``init`` names
-    weights to start from; they decide widths, ``refined_share`` and ``undilated_share`` unless ``settings``
+    weights to start from; they decide widths, ``refined_share`` and ``light_share`` unless ``settings``
     do.
     ``perceptual_weights`` is a file or folder with the network of the perceptual loss, which is downloaded
     otherwise. ``resume`` goes on from the checkpoint in ``out``, with the same arguments; under ``torchrun

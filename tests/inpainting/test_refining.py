@@ -13,31 +13,31 @@ from damgan_cli.weights.folder import save_weights
 from tests.inpainting.holes import hole_with, photo
 
 
-@pytest.mark.parametrize("undilated_share", [0, 0.75])
+@pytest.mark.parametrize("light_share", [0, 0.75])
 @pytest.mark.parametrize("refined_share", [0, 0.5])
 @pytest.mark.parametrize("fit", ["auto", "native"])
 def test_windows_are_filled_in_the_ways_that_the_weights_learned(
-    tiny_weights, tmp_path, monkeypatch, refined_share, undilated_share, fit
+    tiny_weights, tmp_path, monkeypatch, refined_share, light_share, fit
 ):
     """Deep strokes are refined from half the size; what is refined, or shallow, goes without dilated blocks.
 
     Strokes of 70, 50 and 20 px depth, and a hole as compact as an object, which is reduced to 32 px.
     """
-    shares = {"refined_share": refined_share, "undilated_share": undilated_share}
+    shares = {"refined_share": refined_share, "light_share": light_share}
     info = {"training": {"size": 256, **shares}}
     save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
     inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
     used = []
     generator = inpainter.generator.forward
 
-    def watched(image, mask, refined=0, sigma=None, *, given=None, undilated=0):
-        used.append((refined, sigma, undilated))
-        return generator(image, mask, refined, sigma, given, undilated)
+    def watched(image, mask, refined=0, sigma=None, *, given=None, light=0):
+        used.append((refined, sigma, light))
+        return generator(image, mask, refined, sigma, given, light)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
-    refined, undilated = int(bool(refined_share) and fit == "auto"), int(bool(undilated_share))
-    deep = (1, 3.0, undilated) if refined else (0, None, 0)
-    ways = [deep, deep, (0, None, undilated), (0, None, 0)]
+    refined, light = int(bool(refined_share) and fit == "auto"), int(bool(light_share))
+    deep = (1, 3.0, light) if refined else (0, None, 0)
+    ways = [deep, deep, (0, None, light), (0, None, 0)]
     boxes = [(100, 100 + 2 * depth, 50, 550) for depth in (70, 50, 20)]
     for box, way in zip([*boxes, (100, 240, 200, 340)], ways, strict=True):
         used.clear()
@@ -73,17 +73,17 @@ def test_refining_changes_the_fill_of_deep_holes_alone(tiny_weights, tmp_path):
 def test_reduced_windows_are_refined_octave_by_octave(
     tiny_weights, tmp_path, monkeypatch, box, share, fit, largest, octaves
 ):
-    info = {"training": {"size": 256, "refined_share": share, "undilated_share": 0.75}}
+    info = {"training": {"size": 256, "refined_share": share, "light_share": 0.75}}
     save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
     inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
     monkeypatch.setattr("damgan_cli.inpainting.inpainter.LARGEST", largest)
     started = []
     generator = inpainter.generator.forward
 
-    def watched(image, mask, *refined, given=None, undilated=0):
+    def watched(image, mask, *refined, given=None, light=0):
         started.extend([] if given is None else [given.shape[2:]])
-        assert given is None or undilated == 1
-        return generator(image, mask, *refined, given=given, undilated=undilated)
+        assert given is None or light == 1
+        return generator(image, mask, *refined, given=given, light=light)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])

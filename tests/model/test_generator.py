@@ -169,22 +169,37 @@ def test_what_is_given_takes_the_place_of_the_coarse_result(generator, size):
     assert torch.allclose(output.result, wanted[..., : size[0], : size[1]], atol=1e-5)
 
 
-@pytest.mark.parametrize("refined", [0, 2])
-@pytest.mark.parametrize("undilated", [0, 1, 3])
-def test_undilated_images_go_without_the_middle_at_full_size(generator, refined, undilated):
-    """The fill of half the size does not."""
-    image, mask = photo_and_mask(32, 48, batch=3)
-    without = copy.deepcopy(generator)
-    without.dam_stage.middle = nn.Sequential()
+@pytest.mark.parametrize("refined", [0, 2, 3])
+@pytest.mark.parametrize("light", [0, 1, 3])
+def test_light_images_go_without_the_dilated_blocks_but_in_the_fill_of_half_the_size(refined, light):
+    torch.manual_seed(0)
+    generator = Generator(replace(SMALL, coarse_scales=(2, 4, 8))).eval()
+    image, mask = photo_and_mask(64, 128, batch=3)
+    blanked = image * (1 - mask)
+    lighter = copy.deepcopy(generator)
+    lighter.config = replace(generator.config, coarse_scales=(4, 8))
+    lighter.dam_stage.middle = nn.Sequential()
+    each = []
     with torch.no_grad():
-        output = generator(image, mask, refined, 2.0, undilated=undilated)
-        start = generator(image, mask, refined, 2.0).coarse
-        if refined:  # of those, the coarse result that is told is not what is refined
-            start[:refined] = generator.from_below(image * (1 - mask), mask, 2.0)[:refined]
-        each = [model(image, mask, given=start).result for model in (without, generator)]
-    wanted = torch.cat([each[0][:undilated], each[1][undilated:]])
+        output = generator(image, mask, refined, 2.0, light=light)
+        for model in (lighter, generator):
+            below = generator.from_below(blanked, mask, 2.0)
+            start = torch.cat([below[:refined], model.coarse_result(blanked, mask)[refined:]])
+            each.append(model(image, mask, given=start).result)
+    wanted = torch.cat([each[0][:light], each[1][light:]])
     assert torch.allclose(output.result, wanted, atol=1e-5)
     assert not torch.allclose(*each, atol=1e-3)
+
+
+@pytest.mark.parametrize(("scales", "fewer"), [((1,), (1,)), ((1, 2), (2,)), ((8, 2, 4), (4, 8))])
+def test_a_light_coarse_result_leaves_out_the_scale_that_reduces_least(scales, fewer):
+    torch.manual_seed(0)
+    generator = Generator(replace(SMALL, coarse_scales=scales)).eval()
+    image, mask = photo_and_mask(64, 64)
+    with torch.no_grad():
+        light = generator.coarse_result(image, mask, light=True)
+        generator.config = replace(SMALL, coarse_scales=fewer)
+        assert torch.equal(light, generator.coarse_result(image, mask))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -192,7 +207,7 @@ def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, d
     """Under autocast too: weights cast for the fill of half the size must still get their gradients."""
     image, mask = photo_and_mask(batch=2)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        output = generator.train()(image, mask, refined=1, undilated=1)
+        output = generator.train()(image, mask, refined=1, light=1)
     (output.result.mean() + output.coarse.mean()).backward()
     assert all(parameter.grad is not None for parameter in generator.parameters())
     assert not generator.from_below(image, mask, 2.0).requires_grad

@@ -124,22 +124,22 @@ def test_each_channel_then_fills_the_levels(generator):
     assert after.max() <= step * (max(zero, 255 - zero) + 0.51)  # the zero point is rounded
 
 
-def test_levels_reach_what_undilated_images_have_too(generator):
+def test_levels_reach_what_light_images_have_too(generator):
     """Here the middle shifts the features a lot."""
     with torch.no_grad():
         generator.dam_stage.middle[-1].conv2.bias += 100
-    for undilated in (True, False):
-        scaled, levels = prepared(generator, examples(), undilated=undilated)
+    for light in (True, False):
+        scaled, levels = prepared(generator, examples(), light=light)
         seen = []
-        conv = scaled.dam_stage.decode3.block.conv1
+        conv = scaled.dam_stage.decode3.conv
         conv.register_forward_pre_hook(lambda _, given, to=seen: to.append(given[0]))
         with torch.inference_mode():
             for image, mask in examples():
-                scaled(image, mask, 1, undilated=1)
-        step, zero = levels["dam_stage.decode3.block.conv1"]
+                scaled(image, mask, 1, light=1)
+        step, zero = levels["dam_stage.decode3.conv"]
         features = torch.cat([x[:1] for x in seen[1::2]])  # every second is of the fill of half the size
         held = features.min() >= -step * (zero + 0.51) and features.max() <= step * (255.51 - zero)
-        assert held == undilated
+        assert held == light
 
 
 @needs_int8

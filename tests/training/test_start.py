@@ -81,7 +81,7 @@ def test_the_face_imports_no_torch():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("way", ["refined_share", "undilated_share"])
+@pytest.mark.parametrize("way", ["refined_share", "light_share"])
 def test_the_ways_of_filling_that_weights_have_learned_go_on_unless_set(photos, tmp_path, way):
     """Without, they would unlearn them, and `damgan inpaint` would no longer fill so."""
     first = train(photos, tmp_path / "first", settings={**TINY, way: 0.5}, images=4)
