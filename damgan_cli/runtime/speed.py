@@ -162,6 +162,7 @@ def machine() -> str:
 def _about(types: list[str], *, training: bool) -> dict[str, Any]:
     return {
         "cpu": machine(),
+        "instructions": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),  # oneDNN can be told to do with fewer
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "for": "training" if training else "inference",
