@@ -126,9 +126,9 @@ class Inpainter(Network):
         return learned and self.fit != "native"
 
     def _light(self, window: Window) -> bool:
-        """Whether it is filled without the generator's dilated blocks: if the weights learned to.
+        """Whether it is filled without what of the generator sees farthest: if the weights learned to.
 
-        They are for deep holes and for what is behind an object; not where the fill of half the size is
+        That is for deep holes and for what is behind an object; not where the fill of half the size is
         refined, or of an octave, nor in shallow holes (docs/experiments.md, section 21).
         """
         learned = bool(self.weights.info.get("training", {}).get("light_share", 0))

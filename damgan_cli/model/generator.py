@@ -143,8 +143,10 @@ class DAMStage(nn.Module):
         S0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
         S1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
-        middle = self.middle(S3[light:]) if light < len(S3) else S3[:0]
-        T3 = torch.cat([S3[:light], middle]) if light else middle  # (B, c3, H/8, W/8)
+        near, far = self.middle[: len(self.middle) // 2], self.middle[len(self.middle) // 2 :]
+        T3 = near(S3)  # (B, c3, H/8, W/8)
+        if light < len(T3):
+            T3 = torch.cat([T3[:light], far(T3[light:])]) if light else far(T3)
         x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
         T2 = self.decode3(x)[1]  # (B, c2, H/8, W/8)
         x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
@@ -253,10 +255,10 @@ class Generator(nn.Module):
         ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
         result. If all are, there is no other coarse result. With ``given`` (B, 3, H, W), a fill made
         elsewhere, that is the coarse result of all of them. So many, again from the first on, are
-        ``light``: their DAM stage goes without the dilated blocks of its middle, a third of all
-        operations, and their coarse stage without the scale that costs most. Holes that are shallow, or
-        filled already, do not need them, if the weights have learned to do without (our choice, after
-        stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
+        ``light``: their DAM stage goes without the latter half of the dilated blocks of its
+        middle, which see farthest, and their coarse stage without the scale that costs most. Holes that are
+        shallow, or filled already, do not need them, if the weights have learned to do without (our choice,
+        after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
         Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape

@@ -49,8 +49,8 @@ class TrainingConfig:
     """Share of each batch whose DAM stage gets the fill of half the size instead of the coarse stage's result
     (`Generator.forward`, ``refined``). With weights that learned it `damgan inpaint` fills deep holes so."""
     light_share: float = 0.0
-    """Share of each batch that is filled without the generator's dilated blocks (`Generator.forward`,
-    ``light``); those that are refined come first. With weights that learned it `damgan inpaint` does so
+    """Share of each batch that is filled without what sees farthest (`Generator.forward`, ``light``);
+    those that are refined come first. With weights that learned it `damgan inpaint` does so
     where holes are shallow or something is refined."""
 
     # losses (Eq. 4)
