@@ -122,22 +122,18 @@ class Inpainter(Network):
     @property
     def refines(self) -> bool:
         """Whether deep holes are refined from the fill of half the size: if the weights learned it."""
-        learned = bool(self.weights.info.get("training", {}).get("refined_share", 0))
-        return learned and self.fit != "native"
+        return self._learned("refined_share") and self.fit != "native"
 
-    def _light(self, window: Window) -> bool:
-        """Whether it is filled without what of the generator sees farthest: if the weights learned to.
+    @property
+    def lightens(self) -> bool:
+        """Whether shallow holes at full resolution take fewer operations (`Generator.forward`, ``light``).
 
-        That is for deep holes and for what is behind an object; not where the fill of half the size is
-        refined, or of an octave, nor in shallow holes (docs/experiments.md, section 21).
+        What is reduced, as an object is, gets all of the generator.
         """
-        learned = bool(self.weights.info.get("training", {}).get("light_share", 0))
-        shallow = window.scale == 1 and window.depth <= REFINED
-        return learned and (shallow or self._blur(window) is not None or window.given is not None)
+        return self._learned("light_share")
 
-    def _blur(self, window: Window) -> float | None:
-        """By how many px the fill of half the size is blurred that is refined there; None if none is."""
-        return BLUR if self.refines and window.depth > REFINED and window.given is None else None
+    def _learned(self, share: str) -> bool:
+        return bool(self.weights.info.get("training", {}).get(share, 0))
 
     @property
     def _trained(self) -> int:
@@ -218,8 +214,10 @@ class Inpainter(Network):
         """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[tuple[int, ...], float | None, bool], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            way = self._blur(window), self._light(window)
-            alike.setdefault((window.hole.shape, *way), []).append(number)
+            deep = window.depth > REFINED
+            blur = BLUR if self.refines and deep else None
+            light = self.lightens and not deep and window.scale == 1
+            alike.setdefault((window.hole.shape, blur, light), []).append(number)
         fills: dict[int, NDArray[np.float32]] = {}
         for (shape, blur, light), group in alike.items():
             at_once = max(1, self.batch_size * NATIVE**2 // (shape[0] * shape[1]))
@@ -231,11 +229,11 @@ class Inpainter(Network):
         for number, (window, photo) in enumerate(windows):
             progress.settle()
             if self._is_lone_object(window):
-                (other,) = self.run([window.mirrored], None, light=False)
+                (other,) = self.run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
             while self._has_octave(window):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
-                (fills[number],) = self.run([window], None, light=self._light(window))
+                (fills[number],) = self.run([window], None)
             windows[number] = window, photo
         progress.settle()
         copying = self.copying

@@ -56,7 +56,9 @@ class Network:
                 conv.to(self._base)  # as autocast would with every batch
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def run(self, windows: list[Window], blur: float | None, *, light: bool) -> list[NDArray[np.float32]]:
+    def run(
+        self, windows: list[Window], blur: float | None, *, light: bool = False
+    ) -> list[NDArray[np.float32]]:
         """One batch of windows of the same size through the model: (h, w, 4) each."""
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
@@ -119,7 +121,7 @@ class Network:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
         With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
-        (B, 3, h, w) it refines that. ``light`` goes for all of them, see `Generator.forward`.
+        (B, 3, h, w) it refines that. ``light`` is for windows without a blur, see `Generator.forward`.
         """
         h, w = mask.shape[2:]
         low = self._base != torch.float32
@@ -128,8 +130,7 @@ class Network:
             if blur is None:
                 output = self.generator(image, mask, given=given, light=len(image) if light else 0)
             else:
-                every = len(image)
-                output = self.generator(image, mask, every, blur, light=every if light else 0)
+                output = self.generator(image, mask, len(image), blur)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
 

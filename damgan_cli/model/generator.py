@@ -136,7 +136,7 @@ class DAMStage(nn.Module):
     def forward(self, image: Tensor, mask: Tensor, light: int = 0) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Coarse composite (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G(x)` (B, 3, H, W) and four maps.
 
-        So many of the images, from the first on, are ``light``: see `Generator.forward`.
+        So many of the images, the last, are ``light``: see `Generator.forward`.
         """
         x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
         x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
@@ -145,8 +145,10 @@ class DAMStage(nn.Module):
         S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
         near, far = self.middle[: len(self.middle) // 2], self.middle[len(self.middle) // 2 :]
         T3 = near(S3)  # (B, c3, H/8, W/8)
-        if light < len(T3):
-            T3 = torch.cat([T3[:light], far(T3[light:])]) if light else far(T3)
+        if not light:
+            T3 = far(T3)
+        elif light < len(T3):
+            T3 = torch.cat([far(T3[:-light]), T3[-light:]])
         x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
         T2 = self.decode3(x)[1]  # (B, c2, H/8, W/8)
         x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
@@ -195,18 +197,24 @@ class Generator(nn.Module):
         """
         return max(8, 4 * max(self.config.coarse_scales))
 
-    def coarse_result(self, image: Tensor, mask: Tensor, *, light: bool = False) -> Tensor:
+    def coarse_result(self, image: Tensor, mask: Tensor, light: int = 0) -> Tensor:
         """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W).
 
         Our choice: the mean of the coarse stage's results at each of ``coarse_scales``, as none suits both
         shallow and deep holes (docs/experiments.md, section 8). A smaller photo is the mean of known pixels,
-        and hole where there is none. If it is to be ``light``, of several scales the one that reduces least,
-        which takes three quarters of the time, is left out. Sides are multiples of ``size_multiple``.
+        and hole where there is none. Of several scales the one that reduces least takes three quarters of the
+        time: for so many of the images, the last, that are ``light`` it is left out, and the DAM stage makes
+        up for it. Sides are multiples of ``size_multiple``.
         """
-        scales = sorted(self.config.coarse_scales)[light and len(self.config.coarse_scales) > 1 :]
+        if 0 < light < len(image):
+            whole = self.coarse_result(image[:-light], mask[:-light])
+            return torch.cat([whole, self.coarse_result(image[-light:], mask[-light:], light)])
+        scales = sorted(self.config.coarse_scales)
+        if light and len(scales) > 1:
+            scales = scales[1:]
         if scales == [1]:
-            whole: Tensor = self.coarse_stage(image, mask).to(image.dtype)
-            return whole
+            result: Tensor = self.coarse_stage(image, mask).to(image.dtype)
+            return result
         known = 1 - mask
         total = torch.zeros((), dtype=image.dtype, device=image.device)
         scale = max(scales)
@@ -254,11 +262,10 @@ class Generator(nn.Module):
         ``mask`` is (B, 1, H, W), 1 = hole, 0 = known. So many of the images, from the first on, are
         ``refined``: their DAM stage gets `from_below`, blurred by ``sigma`` px, instead of the coarse stage's
         result. If all are, there is no other coarse result. With ``given`` (B, 3, H, W), a fill made
-        elsewhere, that is the coarse result of all of them. So many, again from the first on, are
-        ``light``: their DAM stage goes without the latter half of the dilated blocks of its
-        middle, which see farthest, and their coarse stage without the scale that costs most. Holes that are
-        shallow, or filled already, do not need them, if the weights have learned to do without (our choice,
-        after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
+        elsewhere, that is the coarse result of all of them. So many, the last, are ``light``: their DAM stage
+        goes without the latter half of the dilated blocks of its middle, their coarse stage without the scale
+        that costs most. Shallow holes do not need them, if the weights have learned to do without (our
+        choice, after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
         Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
@@ -279,13 +286,7 @@ class Generator(nn.Module):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
         if given is None:
             below = self.from_below(x[:refined], mask[:refined], sigma) if refined else x[:0]
-            if refined == B:
-                coarse = below
-            elif light in (0, B):
-                coarse = self.coarse_result(x, mask, light=light > 0)  # (B, 3, H', W')
-            else:
-                parts = (x[:light], mask[:light], True), (x[light:], mask[light:], False)
-                coarse = torch.cat([self.coarse_result(*part, light=less) for *part, less in parts])
+            coarse = below if refined == B else self.coarse_result(x, mask, light)  # (B, 3, H', W')
             given = torch.cat([below, coarse[refined:]]) if refined else coarse
         else:
             coarse = given = F.pad(given, pad, mode="replicate")

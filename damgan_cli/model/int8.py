@@ -131,7 +131,7 @@ def prepared(
     """A copy that fills alike and can do so in int8, and its levels, by the features of some ``examples``.
 
     These are images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W), at least one; half of each batch is
-    refined from half the size, and is ``light``, if the generator has learned that.
+    refined from half the size. With ``light``, if the generator has learned that, all are filled so too.
     """
     scaled = copy.deepcopy(generator)
     ranges = _ranges(scaled, examples, light=light)
@@ -173,8 +173,9 @@ def _ranges(
 
     hooks = [watch(name, conv) for name, conv in deep_convolutions(generator).items()]
     for image, mask in examples:
-        half = len(image) // 2
-        generator(image, mask, half, light=half if light else 0)
+        generator(image, mask, len(image) // 2)
+        if light:
+            generator(image, mask, light=len(image))
     for hook in hooks:
         hook.remove()
     return found

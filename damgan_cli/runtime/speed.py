@@ -2,8 +2,8 @@
 
 What a CPU's flags promise is no guide: with the same AVX512-BF16 flag bfloat16 halves the time on one CPU and
 takes half as long again as float32 on another. int8 counts in inference, where the CPU computes it exactly.
-The figures lie in the user's cache folder, one small file for each CPU model, number of threads and version
-of torch.
+The figures lie in the user's cache folder, one small file for each CPU model and what of it may be used,
+number of threads and version of torch.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _WORTH = {torch.bfloat16: 1.1, torch.int8: 1.06}
 """How many times as fast a less exact type must be: a tie is float32's, then bfloat16's. int8 gains twice as
 much in windows of 512 px as in what is measured."""
 
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""By these oneDNN and torch are told to do without some of the CPU's instructions."""
 _IDENTIFYING = {
     "vendor_id", "cpu family", "model", "model name", "stepping", "flags",  # x86
     "CPU implementer", "CPU part", "CPU variant", "Features",  # Arm
@@ -162,7 +164,7 @@ def machine() -> str:
 def _about(types: list[str], *, training: bool) -> dict[str, Any]:
     return {
         "cpu": machine(),
-        "instructions": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),  # oneDNN can be told to do with fewer
+        "told": {name: os.environ[name] for name in _LIMITS if name in os.environ},
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "for": "training" if training else "inference",

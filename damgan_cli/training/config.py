@@ -49,9 +49,8 @@ class TrainingConfig:
     """Share of each batch whose DAM stage gets the fill of half the size instead of the coarse stage's result
     (`Generator.forward`, ``refined``). With weights that learned it `damgan inpaint` fills deep holes so."""
     light_share: float = 0.0
-    """Share of each batch that is filled without what sees farthest (`Generator.forward`, ``light``);
-    those that are refined come first. With weights that learned it `damgan inpaint` does so
-    where holes are shallow or something is refined."""
+    """Share of the images that are not refined, by which the generator learns to fill with fewer operations
+    (`Generator.forward`, ``light``). With weights that learned it `damgan inpaint` fills shallow holes so."""
 
     # losses (Eq. 4)
     lambda_re: float = 1.0
@@ -147,6 +146,11 @@ class TrainingConfig:
             (not self.perceptual or self.size >= 64, "perceptual needs a size of 64 or more"),
             (bool(self.perceptual) == (self.lambda_perceptual > 0), "perceptual goes with lambda_perceptual"),
             (self.batch_size >= 1, "batch_size must be at least 1"),
+            (self.refined_images < self.batch_size, "refined_share leaves no other image in a batch"),
+            (
+                not self.light_share or self.light_images,
+                "light_share is no whole image of a batch, of those not refined (0 goes without)",
+            ),
             (self.learning_rate > 0, "learning_rate must be positive"),
             (
                 all(weight >= 0 for name, weight in asdict(self).items() if name.startswith("lambda_")),
@@ -165,6 +169,16 @@ class TrainingConfig:
                 raise TrainingError(
                     f"Bad training setting: {message}.", "See --set in `damgan train --help`."
                 )
+
+    @property
+    def refined_images(self) -> int:
+        """How many images of a batch are refined: the first."""
+        return round(self.refined_share * self.batch_size)
+
+    @property
+    def light_images(self) -> int:
+        """How many images of a batch, the last, are light; some that are not refined either are not."""
+        return int(self.light_share * (self.batch_size - self.refined_images))
 
     @property
     def largest_crop(self) -> float:

@@ -23,7 +23,7 @@ from damgan_cli.runtime.distributed import World
 from damgan_cli.training.adversary import R1_EVERY, Adversary
 from damgan_cli.training.card import model_card
 from damgan_cli.training.checkpoint import damage_told, save_checkpoint
-from damgan_cli.training.config import CHECKPOINT, WEIGHTS
+from damgan_cli.training.config import CHECKPOINT, WEIGHTS, TrainingConfig
 from damgan_cli.training.interrupt import Interrupted
 from damgan_cli.training.objective import (
     Term,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from damgan_cli.model import GeneratorOutput
     from damgan_cli.perceptual import Lpips
-    from damgan_cli.training.config import TrainingConfig
     from damgan_cli.training.data import Batches
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.schedule import Budget
@@ -169,8 +168,7 @@ class Trainer:
 
     def _filled_and_losses(self, truth: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The filled picture, which D sees, and those losses that need nobody else, unweighted."""
-        refined = round(self.config.refined_share * len(truth))
-        light = int(self.config.light_share * len(truth))  # never all: the middle learns too
+        refined, light = self.config.refined_images, self.config.light_images
         sigma: float | Tensor = LARGEST_BLUR
         if refined:  # by any blur, so that how sharp the fill of half the size is does not matter
             sigma = LARGEST_BLUR * (0.1 + 0.9 * torch.rand((), device=truth.device))
@@ -242,7 +240,9 @@ class Trainer:
         }
         # through JSON, so that tuples and lists compare alike
         with damage_told(path):
-            differing = [key for key, value in mine.items() if json.dumps(state[key]) != json.dumps(value)]
+            # what an earlier version did not know has its default
+            began = {**state, "config": TrainingConfig.from_dict(state["config"]).to_dict()}
+            differing = [key for key, value in mine.items() if json.dumps(began[key]) != json.dumps(value)]
         if differing:
             raise TrainingError(
                 f"{path} is of a training with other {' and '.join(differing)}.",

@@ -19,30 +19,39 @@ from tests.inpainting.holes import hole_with, photo
 def test_windows_are_filled_in_the_ways_that_the_weights_learned(
     tiny_weights, tmp_path, monkeypatch, refined_share, light_share, fit
 ):
-    """Deep strokes are refined from half the size; what is refined, or shallow, goes without dilated blocks.
+    """Deep strokes are refined from half the size, shallow holes at full resolution are filled light.
 
-    Strokes of 70, 50 and 20 px depth, and a hole as compact as an object, which is reduced to 32 px.
+    Of 70, 50 and 20 px depth, and a hole as compact as an object, which is reduced to 32 px; two photos each.
     """
     shares = {"refined_share": refined_share, "light_share": light_share}
     info = {"training": {"size": 256, **shares}}
     save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
-    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit, batch_size=64)
     used = []
     generator = inpainter.generator.forward
 
     def watched(image, mask, refined=0, sigma=None, *, given=None, light=0):
-        used.append((refined, sigma, light))
+        batch = len(image)
+        assert refined in (0, batch)
+        assert light in (0, batch)
+        used.append((batch, refined > 0, sigma, light > 0))
         return generator(image, mask, refined, sigma, given, light)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
-    refined, light = int(bool(refined_share) and fit == "auto"), int(bool(light_share))
-    deep = (1, 3.0, light) if refined else (0, None, 0)
-    ways = [deep, deep, (0, None, light), (0, None, 0)]
-    boxes = [(100, 100 + 2 * depth, 50, 550) for depth in (70, 50, 20)]
-    for box, way in zip([*boxes, (100, 240, 200, 340)], ways, strict=True):
+    deep = (True, 3.0, False) if refined_share and fit == "auto" else (False, None, False)
+    shallow = (False, None, bool(light_share))
+    strokes = [(100, 100 + 2 * depth, 50, 550) for depth in (70, 50, 20)]
+    for box, way in zip(
+        [*strokes, (100, 240, 200, 340)], (deep, deep, shallow, (False, None, False)), strict=True
+    ):
         used.clear()
-        inpainter.fill_batch([photo(300, 600)], [hole_with((300, 600), box)])
-        assert set(used) == {way}
+        inpainter.fill_batch([photo(300, 600)] * 2, [hole_with((300, 600), box)] * 2)
+        assert (2, *way) in used
+        assert {tuple(how) for _, *how in used} == {way}
+    used.clear()  # of windows of the same size
+    holes = [hole_with((192, 600), box) for box in ((40, 140, 50, 550), (60, 100, 50, 550))]
+    inpainter.fill_batch([photo(192, 600)] * 2, holes)
+    assert set(used) == ({(2, *deep)} if deep == shallow else {(1, *deep), (1, *shallow)})
 
 
 def test_refining_changes_the_fill_of_deep_holes_alone(tiny_weights, tmp_path):
@@ -82,7 +91,7 @@ def test_reduced_windows_are_refined_octave_by_octave(
 
     def watched(image, mask, *refined, given=None, light=0):
         started.extend([] if given is None else [given.shape[2:]])
-        assert given is None or light == 1
+        assert not light
         return generator(image, mask, *refined, given=given, light=light)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)

@@ -168,45 +168,54 @@ def test_what_is_given_takes_the_place_of_the_coarse_result(generator, size):
     assert torch.allclose(output.result, wanted[..., : size[0], : size[1]], atol=1e-5)
 
 
+@pytest.mark.parametrize("dilations", [(2,), (1, 2, 4, 2, 1)])
 @pytest.mark.parametrize("refined", [0, 2, 3])
 @pytest.mark.parametrize("light", [0, 1, 3])
-def test_light_images_go_without_what_sees_farthest_but_in_the_fill_of_half_the_size(refined, light):
+def test_light_images_go_without_half_of_the_dilated_blocks_and_one_coarse_scale(refined, light, dilations):
+    """The last of a batch; what is refined comes first, and the fill of half the size is never light."""
     torch.manual_seed(0)
-    generator = Generator(replace(SMALL, dam_dilations=(1, 2, 4), coarse_scales=(2, 4, 8))).eval()
+    generator = Generator(replace(SMALL, dam_dilations=dilations, coarse_scales=(2, 4, 8))).eval()
     image, mask = photo_and_mask(64, 128, batch=3)
     blanked = image * (1 - mask)
     lighter = copy.deepcopy(generator)
     lighter.config = replace(generator.config, coarse_scales=(4, 8))
-    lighter.dam_stage.middle = lighter.dam_stage.middle[:1]
+    lighter.dam_stage.middle = lighter.dam_stage.middle[: len(dilations) // 2]
     each = []
     with torch.no_grad():
         output = generator(image, mask, refined, 2.0, light=light)
-        for model in (lighter, generator):
+        for model in (generator, lighter):
             below = generator.from_below(blanked, mask, 2.0)
-            start = torch.cat([below[:refined], model.coarse_result(blanked, mask)[refined:]])
-            each.append(model(image, mask, given=start).result)
-    wanted = torch.cat([each[0][:light], each[1][light:]])
-    assert torch.allclose(output.result, wanted, atol=1e-5)
-    assert not torch.allclose(*each, atol=1e-3)
+            coarse = model.coarse_result(blanked, mask)
+            start = torch.cat([below[:refined], coarse[refined:]])
+            each.append((model(image, mask, given=start).result, below if refined == 3 else coarse))
+        refining = generator(image, mask, given=blanked, light=3).result
+        assert torch.allclose(refining, lighter(image, mask, given=blanked).result, atol=1e-5)
+    full = 3 - light
+    for found, (whole, less) in zip((output.result, output.coarse), zip(*each, strict=True), strict=True):
+        assert torch.allclose(found, torch.cat([whole[:full], less[full:]]), atol=1e-5)
+    assert not torch.allclose(each[0][0], each[1][0], atol=1e-3)
 
 
 @pytest.mark.parametrize(("scales", "fewer"), [((1,), (1,)), ((1, 2), (2,)), ((8, 2, 4), (4, 8))])
 def test_a_light_coarse_result_leaves_out_the_scale_that_reduces_least(scales, fewer):
     torch.manual_seed(0)
     generator = Generator(replace(SMALL, coarse_scales=scales)).eval()
-    image, mask = photo_and_mask(64, 64)
+    image, mask = photo_and_mask(64, 64, batch=3)
     with torch.no_grad():
-        light = generator.coarse_result(image, mask, light=True)
+        some = generator.coarse_result(image, mask, light=1)
+        whole = generator.coarse_result(image, mask)
         generator.config = replace(SMALL, coarse_scales=fewer)
-        assert torch.equal(light, generator.coarse_result(image, mask))
+        light = generator.coarse_result(image, mask)
+    assert torch.allclose(some, torch.cat([whole[:2], light[2:]]), atol=1e-5)
 
 
+@pytest.mark.parametrize("light", [0, 1])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, dtype):
+def test_refining_teaches_all_parameters_but_through_the_fill_below(generator, dtype, light):
     """Under autocast too: weights cast for the fill of half the size must still get their gradients."""
     image, mask = photo_and_mask(batch=2)
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        output = generator.train()(image, mask, refined=1, light=1)
+        output = generator.train()(image, mask, refined=1, light=light)
     (output.result.mean() + output.coarse.mean()).backward()
     assert all(parameter.grad is not None for parameter in generator.parameters())
     assert not generator.from_below(image, mask, 2.0).requires_grad

@@ -110,6 +110,16 @@ def test_other_settings_or_damage_do_not_resume(damgan, photos, tmp_path):
     assert (damaged.code, "damaged" in damaged.err) == (2, True)
 
 
+def test_a_checkpoint_without_settings_that_are_newer_goes_on(damgan, photos, tmp_path):
+    out = tmp_path / "run"
+    command = ["train", photos, "-o", out, "--images", 8, *settings(), "-q"]
+    damgan(*command)
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    del state["config"]["light_share"]
+    torch.save(state, out / "checkpoint.pt")
+    assert damgan(*command, "--resume").code == 0
+
+
 def test_a_damaged_checkpoint_is_told(damgan, photos, tmp_path):
     out = tmp_path / "run"
     command = ["train", photos, "-o", out, "--images", 8, *settings()[:-2], "--preset", "paper"]

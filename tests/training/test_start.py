@@ -58,6 +58,9 @@ def test_settings_are_checked_by_name_and_kind(photos, tmp_path):
         ({"batch_size": "many"}, "Bad value for batch_size: many"),
         ({"betas": 0.5}, "Bad value for betas: 0.5"),
         ({"masks": object()}, "Bad value for masks"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"refined_share": 0.9, "batch_size": 4}, "refined_share leaves no other image in a batch"),
+        ({"light_share": 0.1}, "light_share is no whole image of a batch"),
     ):
         with pytest.raises(TrainingError, match=message):
             train(photos, tmp_path / "run", settings=settings, images=4)

@@ -190,7 +190,7 @@ def test_init_widens(damgan, photos, tmp_path):
         },
         {"hole_weight": 1, "deep_weight": 0.2, "size": 64},
         {"refined_share": 0.5},
-        {"light_share": 0.5},
+        {"light_share": 0.5, "batch_size": 4},
     ],
     ids="-".join,
 )
