@@ -135,8 +135,9 @@ def limit(bare: float, all_else: float) -> str:
 def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[str, Any]]:
     """What a window of ``side`` px costs by stage and level: ``megaflop`` and ``milliseconds`` an image.
 
-    Counted are the convolutions (two operations for each multiplication), level 0 being full resolution and
-    each further one half as many px a side. The shortest of ``rounds`` batches of the inpainter's size.
+    All of the generator is run, also where weights fill shallow holes with less. Counted are the convolutions
+    (two operations for each multiplication), level 0 being full resolution and each further one half as many
+    px a side. The shortest of ``rounds`` batches of the inpainter's size.
     """
     device, batch = inpainter.device, inpainter.batch_size
     cost: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])

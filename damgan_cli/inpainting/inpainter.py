@@ -214,7 +214,7 @@ class Inpainter(Network):
         """Fill windows and paste them into the photos they are of."""
         alike: dict[tuple[tuple[int, ...], float | None, bool], list[int]] = {}
         for number, (window, _) in enumerate(windows):
-            deep = window.depth > REFINED
+            deep = (self.refines or self.lightens) and window.depth > REFINED
             blur = BLUR if self.refines and deep else None
             light = self.lightens and not deep and window.scale == 1
             alike.setdefault((window.hole.shape, blur, light), []).append(number)

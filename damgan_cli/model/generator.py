@@ -3,8 +3,8 @@
 The paper gives the layout. Our choices, where it is silent or we differ: all widths and dilations, the
 activation, residual blocks without normalisation; the coarse stage's middle is followed by a plain
 convolution, and it may see the photo at several scales; the DAM stage gets the *composited* coarse result,
-and may get what the whole generator made of half the size instead; fakeness maps begin at 0.05, by their
-bias.
+and may get what the whole generator made of half the size instead; shallow holes may take fewer operations;
+fakeness maps begin at 0.05, by their bias.
 """
 
 from __future__ import annotations
