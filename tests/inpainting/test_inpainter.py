@@ -291,10 +291,13 @@ def test_progress_is_told_and_what_it_raises_ends_the_work(inpainter):
 
 def test_out_of_memory_halves_the_batch(tiny_weights):
     filler = Inpainter(tiny_weights, device="cpu", dtype="float32")
-    forward, sizes = filler._forward, []
+    filler.weights.info["training"] = {"light_share": 0.5}
+    forward, sizes, lights = filler._forward, [], set()
 
     def small_memory(images, *given):
+        *_, light = given
         sizes.append(len(images))
+        lights.add(light)
         if len(images) > 2:
             raise torch.OutOfMemoryError
         return forward(images, *given)
@@ -303,6 +306,7 @@ def test_out_of_memory_halves_the_batch(tiny_weights):
     rgbs, holes = [photo(64, 64, seed=i) for i in range(5)], [hole_with((64, 64), (10, 40, 10, 40))] * 5
     fills = filler.fill_batch(rgbs, holes)
     assert sizes == [5, 2, 3, 1, 2]
+    assert lights == {True}  # in the halves as in the whole
     assert filler.batch_size == 1
     filler.batch_size = 8
     filler._forward = forward
