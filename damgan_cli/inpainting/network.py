@@ -13,6 +13,7 @@ from torch import nn
 
 from damgan_cli.errors import DeviceError, WeightsError
 from damgan_cli.inpainting.plan import LARGEST, NATIVE
+from damgan_cli.inpainting.windows import SEEN, SEEN_OF_GIVEN
 from damgan_cli.model.int8 import in_int8
 from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.weights.find import load_weights
@@ -121,16 +122,21 @@ class Network:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
         With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
-        (B, 3, h, w) it refines that. ``light`` is for windows without a blur, see `Generator.forward`.
+        (B, 3, h, w) it refines that. ``light`` is for windows without a blur, see `Generator.forward`. On a
+        CPU only what windows look at is computed, in and near the hole; elsewhere it may be 0.
         """
         h, w = mask.shape[2:]
+        margin = None  # on a GPU whole pictures are as fast, and the host need not wait for the mask
+        if self.device.type == "cpu":
+            margin = SEEN if given is None else SEEN_OF_GIVEN
         low = self._base != torch.float32
         autocast: Any = torch.autocast(self.device.type, self._base) if low else contextlib.nullcontext()
         with autocast:
             if blur is None:
-                output = self.generator(image, mask, given=given, light=len(image) if light else 0)
+                last = len(image) if light else 0
+                output = self.generator(image, mask, given=given, light=last, margin=margin)
             else:
-                output = self.generator(image, mask, len(image), blur)
+                output = self.generator(image, mask, len(image), blur, margin=margin)
         return torch.cat([output.result, output.fakeness[0][..., :h, :w].float()], dim=1)
 
 

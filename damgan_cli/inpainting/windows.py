@@ -7,6 +7,7 @@ hole ever gets into a window. plan.py says which windows a photo gets.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -31,6 +32,11 @@ _MARGIN = 0.95  # how much of the earlier fill's fakeness a second one may have 
 _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
 _NEARLY_ALL = 0.8  # share of the hole in sight that is one part's, if that is alone
 _STEADY = 6.0  # px (σ): on larger scales colours stay those of what is refined
+SEEN = 3
+"""How far (px, on the window) from the hole a fill is looked at: seams are matched at its border, and
+fakeness is enlarged, also where the window has known pixels in place of the photo's last missing ones."""
+SEEN_OF_GIVEN = SEEN + math.ceil(4 * _STEADY)
+"""The same of what refines a fill: as far as OpenCV's Gaussian reaches."""
 _COLOURS = np.arange(256, dtype=np.float32) / 127.5 - 1
 _HALO = 4  # px of the window around a piece: enough for pieces to agree
 

@@ -27,24 +27,32 @@ class GeneratorConfig:
     coarse_scales: tuple[int, ...] = (1,)
     """How many times smaller than the photo the coarse stage sees it, powers of two: its result is the mean
     over them, with the same parameters for all. (1,) is the paper; larger ones reach further."""
+    dam_inner_channels: tuple[int, ...] = ()
+    """Channels within the DAM stage's residual blocks, between their two convolutions, at its resolutions; ()
+    is as many as outside of them. Half of them do nearly as well (docs/experiments.md, section 22)."""
 
     def __post_init__(self) -> None:
         for name, length in (("coarse_channels", 3), ("dam_channels", 4)):
             if len(getattr(self, name)) != length:
                 raise ValueError(f"{name} needs {length} widths, got {getattr(self, name)}")
+        if self.dam_inner_channels and len(self.dam_inner_channels) != 4:
+            raise ValueError(f"dam_inner_channels needs 4 widths or none, got {self.dam_inner_channels}")
         scales = self.coarse_scales
         if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(_SCALES):
             raise ValueError(f"generator config: coarse_scales are different ones of {_SCALES}, got {scales}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary for JSON; ``from_dict`` reads it back."""
-        return {name: list(value) for name, value in asdict(self).items()}
+        values = {name: list(value) for name, value in asdict(self).items()}
+        if not self.dam_inner_channels:  # as versions from before there were these have it
+            del values["dam_inner_channels"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> GeneratorConfig:
         """Read ``to_dict``'s dictionary. Raises ValueError on unknown, missing or malformed entries."""
         known = {field.name for field in fields(cls)}
-        values = {"coarse_scales": [1], **values}  # weights from before there were scales
+        values = {"coarse_scales": [1], "dam_inner_channels": [], **values}  # from before there were these
         if set(values) != known:
             raise ValueError(f"generator config needs exactly {sorted(known)}, got {sorted(values)}")
         for name, value in values.items():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from damgan_cli.model.config import GeneratorConfig
 from damgan_cli.model.dam import DAMBlock, Fuse
+from damgan_cli.model.regions import CALLS, CELL, LOOKS, cells_near, computed_near
 from damgan_cli.model.winograd import Conv3x3
 
 LEAK = 0.2
@@ -53,12 +54,15 @@ def blurred(image: Tensor, sigma: float | Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv3x3(act(conv3x3(x))), without normalisation, which would wash out known colours."""
+    """x + conv3x3(act(conv3x3(x))), without normalisation, which would wash out known colours.
 
-    def __init__(self, channels: int, dilation: int = 1) -> None:
+    ``inner`` is how many channels there are between the two convolutions, 0: as many as outside.
+    """
+
+    def __init__(self, channels: int, dilation: int = 1, inner: int = 0) -> None:
         super().__init__()
-        self.conv1 = Conv3x3(channels, channels, dilation)
-        self.conv2 = Conv3x3(channels, channels)
+        self.conv1 = Conv3x3(channels, inner or channels, dilation)
+        self.conv2 = Conv3x3(inner or channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
@@ -73,9 +77,9 @@ class ResidualConv(nn.Module):
     so that its convolution runs on the small side.
     """
 
-    def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: int = 1, inner: int = 0) -> None:
         super().__init__()
-        self.block = ResidualBlock(channels)
+        self.block = ResidualBlock(channels, inner=inner)
         self.conv = nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,20 +127,23 @@ class DAMStage(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         c0, c1, c2, c3 = config.dam_channels
+        i0, i1, i2, i3 = config.dam_inner_channels or config.dam_channels
         self.stem = nn.Conv2d(4, c0, 5, padding=2)
-        self.encode0 = ResidualConv(c0, c1, stride=2)
-        self.encode1 = ResidualConv(c1, c2, stride=2)
-        self.encode2 = ResidualConv(c2, c3, stride=2)
-        self.middle = nn.Sequential(*[ResidualBlock(c3, d) for d in config.dam_dilations])
-        self.dam3, self.decode3 = DAMBlock(c3), ResidualConv(c3, c2)
-        self.dam2, self.decode2 = DAMBlock(c2), ResidualConv(c2, c1)
-        self.dam1, self.decode1 = DAMBlock(c1), ResidualConv(c1, c0)
-        self.dam0, self.decode0 = DAMBlock(c0), ResidualConv(c0, 3)
+        self.encode0 = ResidualConv(c0, c1, stride=2, inner=i0)
+        self.encode1 = ResidualConv(c1, c2, stride=2, inner=i1)
+        self.encode2 = ResidualConv(c2, c3, stride=2, inner=i2)
+        self.middle = nn.Sequential(*[ResidualBlock(c3, d, i3) for d in config.dam_dilations])
+        self.dam3, self.decode3 = DAMBlock(c3), ResidualConv(c3, c2, inner=i3)
+        self.dam2, self.decode2 = DAMBlock(c2), ResidualConv(c2, c1, inner=i2)
+        self.dam1, self.decode1 = DAMBlock(c1), ResidualConv(c1, c0, inner=i1)
+        self.dam0, self.decode0 = DAMBlock(c0), ResidualConv(c0, 3, inner=i0)
 
-    def forward(self, image: Tensor, mask: Tensor, light: int = 0) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, image: Tensor, mask: Tensor, light: int = 0, margin: int | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Coarse composite (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G(x)` (B, 3, H, W) and four maps.
 
-        So many of the images, the last, are ``light``: see `Generator.forward`.
+        ``light`` and ``margin`` are those of `Generator.forward`.
         """
         x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
         x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
@@ -151,13 +158,26 @@ class DAMStage(nn.Module):
             T3 = torch.cat([far(T3[:-light]), T3[-light:]])
         x, M3 = self.dam3(T3, S3)  # (B, c3, H/8, W/8), (B, 1, H/8, W/8)
         T2 = self.decode3(x)[1]  # (B, c2, H/8, W/8)
-        x, M2 = self.dam2(T2, S2)  # (B, c2, H/4, W/4), (B, 1, H/4, W/4)
-        T1 = self.decode2(x)[1]  # (B, c1, H/4, W/4)
-        x, M1 = self.dam1(T1, S1)  # (B, c1, H/2, W/2), (B, 1, H/2, W/2)
-        T0 = self.decode1(x)[1]  # (B, c0, H/2, W/2)
-        x, M0 = self.dam0(T0, S0)  # (B, c0, H, W), (B, 1, H, W)
-        x = self.decode0.conv(self.decode0.block(x))  # (B, 3, H, W), linear
+        T1, M2 = self._decode(2, T2, S2, mask, margin)  # (B, c1, H/4, W/4), (B, 1, H/4, W/4)
+        T0, M1 = self._decode(1, T1, S1, mask, margin)  # (B, c0, H/2, W/2), (B, 1, H/2, W/2)
+        x, M0 = self._decode(0, T0, S0, mask, margin)  # (B, 3, H, W), linear, and (B, 1, H, W)
         return x, (M0, M1, M2, M3)
+
+    def _decode(
+        self, level: int, T: Tensor, S: Tensor, mask: Tensor, margin: int | None
+    ) -> tuple[Tensor, Tensor]:
+        """One decoding layer: :math:`T_i` (B, C, h/2, w/2), :math:`S_i` (B, C, h, w) -> what follows, M_i."""
+        dam, decode = getattr(self, f"dam{level}"), getattr(self, f"decode{level}")
+
+        def layer(T: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
+            x, M = dam(T, S)
+            return (decode(x)[1] if level else decode.conv(decode.block(x))), M
+
+        if margin is None:
+            return layer(T, S)
+        # what finer levels look at counts too
+        cells = cells_near(mask, margin + LOOKS * (2**level - 1), CELL * 2**level)
+        return computed_near(layer, T, S, cells, CALLS[level])
 
 
 class Generator(nn.Module):
@@ -229,13 +249,16 @@ class Generator(nn.Module):
             scale //= 2
         return total / len(scales)
 
-    def from_below(self, image: Tensor, mask: Tensor, sigma: float | Tensor) -> Tensor:
+    def from_below(
+        self, image: Tensor, mask: Tensor, sigma: float | Tensor, margin: int | None = None
+    ) -> Tensor:
         """:math:`G(x)` of half the size, composited, blurred by ``sigma`` px and enlarged: (B, 3, H, W).
 
         A coarse result for deep holes, of twice the reach and as good as the generator (our choice,
         docs/experiments.md, section 12). Blurred, because its detail is that of half the size. ``image`` is
         blanked, known pixels are averaged, and a pixel is hole where less than half of it is known. Sides are
         multiples of twice ``size_multiple``, ``sigma`` is at most `LARGEST_BLUR`. Gradients do not pass.
+        With a ``margin``, whatever it is, nothing is computed that does not count.
         """
         known = 1 - mask
         share = F.avg_pool2d(known, 2)  # (B, 1, H/2, W/2)
@@ -243,7 +266,9 @@ class Generator(nn.Module):
         small = F.avg_pool2d(image * known, 2) / share.clamp_min(0.25) * (1 - hole)
         # Detached and not computed without gradients: autocast would keep weights that have none for later.
         coarse = self.coarse_result(small, hole).detach()
-        fill = self.dam_stage(composite(small, hole, coarse), hole)[0].detach().to(image.dtype)
+        whole = composite(small, hole, coarse)
+        in_holes = None if margin is None else 0
+        fill = self.dam_stage(whole, hole, margin=in_holes)[0].detach().to(image.dtype)
         smooth = blurred(composite(small, hole, fill), sigma / 2)
         return F.interpolate(smooth, scale_factor=2.0, mode="bilinear")
 
@@ -255,6 +280,7 @@ class Generator(nn.Module):
         sigma: float | Tensor = LARGEST_BLUR,
         given: Tensor | None = None,
         light: int = 0,
+        margin: int | None = None,
     ) -> GeneratorOutput:
         """Fill the hole.
 
@@ -266,6 +292,9 @@ class Generator(nn.Module):
         goes without the latter half of the dilated blocks of its middle, their coarse stage without the scale
         that costs most. Shallow holes do not need them, if the weights have learned to do without (our
         choice, after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
+
+        With a ``margin`` results and maps :math:`M_0 … M_2` are wanted in the hole and so many px around it
+        alone: what is further away may be 0. For inference on a CPU (model/regions.py).
         Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape
@@ -285,12 +314,12 @@ class Generator(nn.Module):
         if any(pad):
             x, mask = F.pad(x, pad, mode="replicate"), F.pad(mask, pad, mode="replicate")
         if given is None:
-            below = self.from_below(x[:refined], mask[:refined], sigma) if refined else x[:0]
+            below = self.from_below(x[:refined], mask[:refined], sigma, margin) if refined else x[:0]
             coarse = below if refined == B else self.coarse_result(x, mask, light)  # (B, 3, H', W')
             given = torch.cat([below, coarse[refined:]]) if refined else coarse
         else:
             coarse = given = F.pad(given, pad, mode="replicate")
         # Our choice: the DAM stage sees the photo where it is known, the coarse result in the hole.
         whole = composite(x, mask, given)
-        result, fakeness = self.dam_stage(whole, mask, light)  # (B, 3, H', W'), four maps
+        result, fakeness = self.dam_stage(whole, mask, light, margin)  # (B, 3, H', W'), four maps
         return GeneratorOutput(coarse[..., :H, :W].float(), result[..., :H, :W].float(), fakeness)

@@ -30,12 +30,13 @@ def test_windows_are_filled_in_the_ways_that_the_weights_learned(
     used = []
     generator = inpainter.generator.forward
 
-    def watched(image, mask, refined=0, sigma=None, *, given=None, light=0):
+    def watched(image, mask, refined=0, sigma=None, *, given=None, light=0, margin=None):
         batch = len(image)
+        assert margin == 3
         assert refined in (0, batch)
         assert light in (0, batch)
         used.append((batch, refined > 0, sigma, light > 0))
-        return generator(image, mask, refined, sigma, given, light)
+        return generator(image, mask, refined, sigma, given, light, margin)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     deep = (True, 3.0, False) if refined_share and fit == "auto" else (False, None, False)
@@ -89,14 +90,43 @@ def test_reduced_windows_are_refined_octave_by_octave(
     started = []
     generator = inpainter.generator.forward
 
-    def watched(image, mask, *refined, given=None, light=0):
+    def watched(image, mask, *refined, given=None, light=0, margin=None):
+        assert margin == (3 if given is None else 27)
         started.extend([] if given is None else [given.shape[2:]])
         assert not light
-        return generator(image, mask, *refined, given=given, light=light)
+        return generator(image, mask, *refined, given=given, light=light, margin=margin)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])
     assert started == octaves
+
+
+@pytest.mark.parametrize("fit", ["auto", "native"])
+@pytest.mark.parametrize(
+    "box",
+    [(100, 140, 50, 250), (100, 140, 50, 950), (60, 200, 50, 950), (60, 200, 400, 540), (10, 310, 50, 950)],
+    ids=["shallow", "long", "refined", "object", "reduced, with octaves"],
+)
+def test_what_is_computed_near_holes_fills_them_as_before(tiny_weights, tmp_path, monkeypatch, box, fit):
+    """So windows look no further than they say."""
+    info = {"training": {"size": 256, "refined_share": 0.5, "light_share": 0.75}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
+    photos, holes = [photo(320, 1000)], [hole_with((320, 1000), box)]
+    (near,) = inpainter.fill_batch(photos, holes)
+    generator = inpainter.generator.forward
+    saved = []
+
+    def of_everything(*given, margin, **how):
+        near, whole = (generator(*given, margin=reach, **how).result for reach in (margin, None))
+        saved.append(not torch.equal(near, whole))
+        return generator(*given, **how)
+
+    monkeypatch.setattr(inpainter.generator, "forward", of_everything)
+    (whole,) = inpainter.fill_batch(photos, holes)
+    assert any(saved)
+    assert abs(near.rgb.astype(int) - whole.rgb).max() <= 1
+    assert np.allclose(near.fakeness, whole.fakeness, atol=1e-4)
 
 
 OBJECTS = pytest.mark.parametrize(
