@@ -41,6 +41,11 @@ class GeneratorConfig:
         if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(_SCALES):
             raise ValueError(f"generator config: coarse_scales are different ones of {_SCALES}, got {scales}")
 
+    @property
+    def inner_channels(self) -> tuple[int, ...]:
+        """``dam_inner_channels``, or what they are if none are given."""
+        return self.dam_inner_channels or self.dam_channels
+
     def to_dict(self) -> dict[str, Any]:
         """Return a plain dictionary for JSON; ``from_dict`` reads it back."""
         values = {name: list(value) for name, value in asdict(self).items()}

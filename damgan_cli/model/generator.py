@@ -127,7 +127,7 @@ class DAMStage(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         c0, c1, c2, c3 = config.dam_channels
-        i0, i1, i2, i3 = config.dam_inner_channels or config.dam_channels
+        i0, i1, i2, i3 = config.inner_channels
         self.stem = nn.Conv2d(4, c0, 5, padding=2)
         self.encode0 = ResidualConv(c0, c1, stride=2, inner=i0)
         self.encode1 = ResidualConv(c1, c2, stride=2, inner=i1)

@@ -23,6 +23,7 @@ def widened(narrow: Generator, config: GeneratorConfig) -> Generator:
         for news, widths in (
             (config.coarse_channels, old.coarse_channels),
             (config.dam_channels, old.dam_channels),
+            (config.inner_channels, old.inner_channels),
         )
         for new, width in zip(news, widths, strict=True)
     )

@@ -40,6 +40,15 @@ def test_default_generator_fits_its_budget():
     assert counter.get_total_flops() <= 9e9
 
 
+def test_residual_blocks_of_the_dam_stage_may_be_narrower_inside():
+    stage = Generator(replace(SMALL, dam_inner_channels=(2, 3, 4, 5))).dam_stage
+    blocks = [stage.encode0.block, stage.encode1.block, stage.encode2.block, *stage.middle]
+    blocks += [stage.decode3.block, stage.decode2.block, stage.decode1.block, stage.decode0.block]
+    assert [block.conv1.out_channels for block in blocks] == [2, 3, 4, 5, 5, 5, 4, 3, 2]
+    image, mask = photo_and_mask()
+    assert stage(image, mask)[0].shape == image.shape
+
+
 @pytest.mark.parametrize("size", [(32, 32), (64, 24), (33, 47), (1, 1), (7, 128)])
 def test_any_size_comes_back_at_its_size(generator, size):
     output = generator(*photo_and_mask(*size))
@@ -288,7 +297,11 @@ def test_config_survives_json_and_refuses_nonsense():
     assert GeneratorConfig.from_dict(config.to_dict()) == config
     older = {name: value for name, value in config.to_dict().items() if name != "coarse_scales"}
     assert GeneratorConfig.from_dict(older) == config
+    assert "dam_inner_channels" not in config.to_dict()  # so versions from before can read it
+    inner = replace(config, dam_inner_channels=(8, 16, 48, 128))
+    assert GeneratorConfig.from_dict(inner.to_dict()) == inner
     for bad in (
+        {**config.to_dict(), "dam_inner_channels": [8, 16, 48]},
         {**config.to_dict(), "extra": [1]},
         {**config.to_dict(), "dam_channels": [1, 2, 3]},
         {**config.to_dict(), "dam_channels": [1, 2, 3, -4]},
@@ -297,5 +310,5 @@ def test_config_survives_json_and_refuses_nonsense():
         {**config.to_dict(), "coarse_scales": [2, 2]},
         {**config.to_dict(), "coarse_scales": [3]},
     ):
-        with pytest.raises(ValueError, match=r"config|dam_channels"):
+        with pytest.raises(ValueError, match=r"config|dam_"):
             GeneratorConfig.from_dict(bad)

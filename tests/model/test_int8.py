@@ -31,10 +31,10 @@ def rounded_weight(weight):
     return (weight / step).round() * step
 
 
-@pytest.fixture
-def generator():
+@pytest.fixture(params=[(), (2, 4, 4, 8)], ids=["", "narrower inside"])
+def generator(request):
     torch.manual_seed(0)
-    return Generator(GeneratorConfig((4, 4, 8), (2,), (4, 8, 8, 16), (2, 4), (1, 2))).eval()
+    return Generator(GeneratorConfig((4, 4, 8), (2,), (4, 8, 8, 16), (2, 4), (1, 2), request.param)).eval()
 
 
 def examples(count=3):
