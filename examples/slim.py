@@ -1,17 +1,17 @@
 """Narrow a generator's residual blocks inside, and have it learn to do what it did.
 
-    python examples/slim.py WEIGHTS PHOTOS LPIPS OUT [MINUTES]
+    python examples/slim.py WEIGHTS PHOTOS LPIPS OUT [IMAGES]
 
 How `photos` lost half of these channels (docs/experiments.md, section 22). WEIGHTS is the name or folder of
-the weights to start from, the teacher; PHOTOS a folder of sharp photos of 256 px and more, LPIPS the folder
-with lpips-alex.safetensors, OUT the weights folder to write. In each block of the DAM stage those channels
-stay that give most (channel pruning, He et al. 2017), each block learns for itself what the teacher's block
-gives, and then all of the stage what the teacher's stage gives: its features, maps and fills, seen by LPIPS
-(distillation, Hinton et al. 2015). The coarse stage stays as it is. It needs the extra "train".
+the weights to start from, the teacher; PHOTOS a folder of sharp photos of 256 px and more; LPIPS the folder
+with lpips-alex.safetensors; OUT the weights folder to write; IMAGES how many to see at the end. In each block
+of the DAM stage those channels stay that give most (channel pruning, He et al. 2017); each block learns for
+itself what the teacher's block gives; and then all of the stage what the teacher's stage gives: its features,
+maps and fills, seen by LPIPS (distillation, Hinton et al. 2015). The coarse stage stays as it is. It needs
+the extra "train".
 """
 
 import sys
-import time
 from collections import defaultdict
 from copy import deepcopy
 from dataclasses import replace
@@ -129,8 +129,8 @@ class Slimming:
         for hook in hooks:
             hook.remove()
 
-    def teach(self, minutes):
-        """All of the DAM stage; returns the student with its parameters averaged over the images seen."""
+    def teach(self, count):
+        """All of the DAM stage, by ``count`` images; returns the student, averaged over the last."""
         features = ({}, {})
 
         def watch(name, kept):
@@ -144,9 +144,10 @@ class Slimming:
                 stage.get_submodule(name).register_forward_hook(watch(name, kept))
         average, stage = deepcopy(self.student), self.stages[1]
         optimizer = torch.optim.Adam(stage.parameters(), RATE, betas=(0.9, 0.99))
-        start, images, told = time.monotonic(), 0, defaultdict(float)
-        while (done := (time.monotonic() - start) / 60 / minutes) < 1:
-            optimizer.param_groups[0]["lr"] = RATE * min(1, (images + BATCH) / 300) * max(0.03, 1 - done)
+        told = defaultdict(float)
+        for images in range(BATCH, count + 1, BATCH):
+            done = images / count
+            optimizer.param_groups[0]["lr"] = RATE * min(1, images / 300) * max(0.03, 1 - done)
             truth, mask, whole, light = self.batch()
             for kept in features:
                 kept.clear()
@@ -163,14 +164,12 @@ class Slimming:
                 "fill": 2 * ((found.float() - wanted.float()).abs() * (1 + mask / share)).mean(),
                 "lpips": 2 * seen.float(),
                 "features": sum(unexplained(*each) for each in both if len(each[0]) == len(each[1])) / 16,
-                "maps": 0.5
-                * sum((a - b).abs().float().mean() for a, b in zip(maps, wanted_maps, strict=True)),
+                "maps": sum((a - b).abs().mean() for a, b in zip(maps, wanted_maps, strict=True)) / 2,
             }
             optimizer.zero_grad(set_to_none=True)
             sum(losses.values()).backward()
             torch.nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
             optimizer.step()
-            images += BATCH
             keep = 0.5 ** (BATCH / min(AVERAGED, max(30, 0.1 * images)))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(self.student.parameters()), 1 - keep)
@@ -190,7 +189,7 @@ def unexplained(found, wanted):
     return (found - wanted).square().mean() / (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
 
 
-def main(weights, photos, lpips, out, minutes="60"):
+def main(weights, photos, lpips, out, images="9000"):
     """From weights to weights."""
     torch.manual_seed(SEED)
     loaded = load_weights(weights)
@@ -199,12 +198,13 @@ def main(weights, photos, lpips, out, minutes="60"):
     slimming = Slimming(loaded.generator, paths, load_lpips("lpips_alex", Path(lpips)), light_share)
     slimming.narrow()
     slimming.teach_blocks()
-    average = slimming.teach(float(minutes)).cpu()
-    examples = (slimming.batches.tensors(slimming.shown + n, torch.device("cpu")) for n in range(32))
+    average = slimming.teach(int(images)).cpu()
+    examples = (slimming.batches.tensors(slimming.shown + n, torch.device("cpu")) for n in range(EXAMPLES))
     slim, levels = prepared(average, examples, light=light_share > 0)
-    save_weights(
-        Path(out), slim, {**loaded.info, "int8": levels, "init": loaded.info["name"]}, Path(out).name
-    )
+    name, teacher = Path(out).name, loaded.info["name"]
+    training = {**loaded.info["training"], "generator": slim.config.to_dict()}
+    info = {**loaded.info, "name": name, "init": teacher, "training": training, "int8": levels}
+    save_weights(Path(out), slim, info, f"# {name}\n\n{teacher}, narrowed by examples/slim.py.\n")
 
 
 if __name__ == "__main__":
