@@ -1,186 +1,113 @@
-"""Narrow a generator's residual blocks inside, and have it learn to do what it did.
+"""Narrow a generator's deepest residual blocks inside, and have each learn to do what it did.
 
-    python examples/slim.py WEIGHTS PHOTOS LPIPS OUT [IMAGES]
+    python examples/slim.py WEIGHTS PHOTOS OUT
 
 How `photos` lost half of these channels (docs/experiments.md, section 22). WEIGHTS is the name or folder of
-the weights to start from, the teacher; PHOTOS a folder of sharp photos of 256 px and more; LPIPS the folder
-with lpips-alex.safetensors; OUT the weights folder to write; IMAGES how many to see at the end. In each block
-of the DAM stage those channels stay that give most (channel pruning, He et al. 2017); each block learns for
-itself what the teacher's block gives; and then all of the stage what the teacher's stage gives: its features,
-maps and fills, seen by LPIPS (distillation, Hinton et al. 2015). The coarse stage stays as it is. It needs
-the extra "train".
+the weights to start from, PHOTOS a folder of sharp photos of 256 px and more, OUT the weights folder to
+write. In each block at the DAM stage's deepest level those channels stay that give most (channel pruning, He
+et al. 2017), and the block learns for itself what the old one gives of what that gets.
 """
 
 import sys
-from collections import defaultdict
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from damgan_cli.evaluation.features import load_lpips
 from damgan_cli.model import Generator
-from damgan_cli.model.generator import LARGEST_BLUR, LEAK, ResidualBlock, composite
+from damgan_cli.model.generator import LEAK
 from damgan_cli.model.int8 import prepared
 from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches, find_photos, load_photos
-from damgan_cli.training.objective import jittered
 from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 
 SEED, BATCH, EXAMPLES = 211, 6, 24
-INNER = 16  # channels of which half is rounded up to a multiple
-BLOCK_STEPS, BLOCK_RATE, RATE, AVERAGED = 150, 1e-3, 3e-4, 1000.0
-RESULTS = ("encode0", "encode1", "encode2", "decode3", "decode2", "decode1")  # features between levels
+STEPS, RATE = 150, 1e-3
 
 
-class Slimming:
-    """A teacher, its narrower student, and what both are shown."""
+def deepest_blocks(generator):
+    """By name, the residual blocks at 1/8 of the size."""
+    blocks = {f"middle.{number}": block for number, block in enumerate(generator.dam_stage.middle)}
+    return {**blocks, "decode3.block": generator.dam_stage.decode3.block}
 
-    def __init__(self, teacher, photos, lpips, light_share):
+
+class Watch:
+    """What goes into the blocks of a generator and comes out of them, when it fills ``batches`` of photos."""
+
+    def __init__(self, generator, batches):
+        self.batches, self.shown = batches, 0
         self.device = choose_device("auto")
         self.dtype = choose_dtype("auto", self.device)
-        self.teacher = teacher.to(self.device).eval().requires_grad_(requires_grad=False)
-        inner = tuple(-(-width // 2 // INNER) * INNER for width in teacher.config.dam_channels)
-        self.student = Generator(replace(teacher.config, dam_inner_channels=inner)).to(self.device)
-        self.stages = self.teacher.dam_stage, self.student.dam_stage
-        names = [name for name, part in self.stages[0].named_modules() if isinstance(part, ResidualBlock)]
-        self.blocks = {name: [stage.get_submodule(name) for stage in self.stages] for name in names}
-        self.config = replace(PRESETS["gpu"], generator=teacher.config, batch_size=BATCH)
-        self.batches = Batches(photos, self.config, SEED)
-        self.lpips, self.light_share, self.shown = lpips, light_share, 0
+        self.generator = generator.to(self.device).eval().requires_grad_(requires_grad=False)
+        self.hidden, self.both = {}, {}
+        for name, block in deepest_blocks(generator).items():
+            block.conv2.register_forward_pre_hook(self._keep(self.hidden, name))
+            block.register_forward_hook(self._keep(self.both, name))
+
+    def _keep(self, where, name):
+        def hook(_, *features):
+            where[name] = [x[0].clone() if isinstance(x, tuple) else x for x in features]
+
+        return hook
 
     def autocast(self):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.no_grad()
-    def batch(self):
-        """Photos, masks and what the DAM stage gets: half of them refined, the others light or not."""
+    def next(self):
+        """Half of a batch is refined from half the size."""
         truth, mask = self.batches.tensors(self.shown, self.device)
         self.shown += 1
-        refined = len(truth) // 2
-        light = len(truth) - refined if torch.rand(()) < self.light_share else 0
-        known = truth * (1 - mask)
         with self.autocast():
-            sigma = LARGEST_BLUR * (0.1 + 0.9 * torch.rand(()))
-            below = self.teacher.from_below(known[:refined], mask[:refined], sigma)
-            coarse = self.teacher.coarse_result(known[refined:], mask[refined:], light)
-        return truth, mask, composite(known, mask, torch.cat([below, coarse.to(below.dtype)])), light
+            self.generator(truth, mask, len(truth) // 2)
 
-    def narrow(self):
-        """Give the student the teacher's parameters, of each block's inner channels those that give most."""
-        given = defaultdict(float)  # by block: the mean square of each inner channel
 
-        def watch(name):
-            def hook(_, x):
-                given[name] = given[name] + x[0].float().square().mean((0, 2, 3))
+def narrowed(watch):
+    """A generator with the old one's parameters, of each deepest block's inner channels the better half."""
+    old = watch.generator
+    *shallow, deepest = old.config.inner_channels
+    gives = dict.fromkeys(deepest_blocks(old), 0)  # by block: the mean square of each inner channel
+    for _ in range(EXAMPLES // BATCH):
+        watch.next()
+        for name, (x,) in watch.hidden.items():
+            gives[name] = gives[name] + x.float().square().mean((0, 2, 3))
+    state = old.state_dict()
+    for name, block in deepest_blocks(old).items():
+        read = block.conv2.weight.square().sum((0, 2, 3))
+        best = (gives[name] * read).argsort(descending=True)[: deepest // 2]
+        state[f"dam_stage.{name}.conv1.weight"] = block.conv1.weight[best]
+        state[f"dam_stage.{name}.conv1.bias"] = block.conv1.bias[best]
+        state[f"dam_stage.{name}.conv2.weight"] = block.conv2.weight[:, best]
+    slim = Generator(replace(old.config, dam_inner_channels=(*shallow, deepest // 2)))
+    slim.load_state_dict(state)
+    return slim.to(watch.device)
 
-            return hook
 
-        hooks = [
-            teacher.conv2.register_forward_pre_hook(watch(name)) for name, (teacher, _) in self.blocks.items()
-        ]
-        for _ in range(EXAMPLES // BATCH):
-            _, mask, whole, _ = self.batch()
-            with torch.no_grad(), self.autocast():
-                self.stages[0](whole, mask)
-        for hook in hooks:
-            hook.remove()
-        state = self.teacher.state_dict()
-        for name, (teacher, student) in self.blocks.items():
-            gives = given[name] * teacher.conv2.weight.square().sum((0, 2, 3))
-            best = gives.argsort(descending=True)[: student.conv1.out_channels]
-            for part, chosen in (
-                ("conv1.weight", teacher.conv1.weight[best]),
-                ("conv1.bias", teacher.conv1.bias[best]),
-                ("conv2.weight", teacher.conv2.weight[:, best]),
-            ):
-                state[f"dam_stage.{name}.{part}"] = chosen
-        self.student.load_state_dict(state)
-
-    def teach_blocks(self):
-        """Each block what the teacher's block gives, of what the teacher's gets."""
-        seen = {}
-        hooks = [
-            teacher.register_forward_hook(lambda _, x, y, name=name: seen.update({name: (x[0], y - x[0])}))
-            for name, (teacher, _) in self.blocks.items()
-        ]
-        parameters = [part for _, block in self.blocks.values() for part in block.parameters()]
-        optimizer = torch.optim.Adam(parameters, BLOCK_RATE)
-        for step in range(BLOCK_STEPS):
-            optimizer.param_groups[0]["lr"] = BLOCK_RATE * (1 - 0.9 * step / BLOCK_STEPS)
-            _, mask, whole, _ = self.batch()
-            with torch.no_grad(), self.autocast():
-                self.stages[0](whole, mask)
-            errors = {}
-            for name, (_, block) in self.blocks.items():
-                x, wanted = seen[name]
-                with self.autocast():
-                    found = block.conv2(F.leaky_relu(block.conv1(x), LEAK))
-                errors[name] = unexplained(found, wanted)
-            optimizer.zero_grad()
-            sum(errors.values()).backward()
-            optimizer.step()
-            if (step + 1) % 25 == 0:
-                print(step + 1, {name: round(float(error), 3) for name, error in errors.items()}, flush=True)
-        for hook in hooks:
-            hook.remove()
-
-    def teach(self, count):
-        """All of the DAM stage, by ``count`` images; returns the student, averaged over the last."""
-        features = ({}, {})
-
-        def watch(name, kept):
-            def hook(_, __, y):
-                kept[name] = y[1] if name in RESULTS else y
-
-            return hook
-
-        for stage, kept in zip(self.stages, features, strict=True):
-            for name in (*RESULTS, *self.blocks):
-                stage.get_submodule(name).register_forward_hook(watch(name, kept))
-        average, stage = deepcopy(self.student), self.stages[1]
-        optimizer = torch.optim.Adam(stage.parameters(), RATE, betas=(0.9, 0.99))
-        told = defaultdict(float)
-        for images in range(BATCH, count + 1, BATCH):
-            done = images / count
-            optimizer.param_groups[0]["lr"] = RATE * min(1, images / 300) * max(0.03, 1 - done)
-            truth, mask, whole, light = self.batch()
-            for kept in features:
-                kept.clear()
-            with self.autocast():
-                with torch.no_grad():
-                    wanted, wanted_maps = self.stages[0](whole, mask, light)
-                found, maps = stage(whole, mask, light)
-            fills = [composite(truth, mask, fill.float()) for fill in (found, wanted)]
-            share = mask.mean((1, 2, 3), keepdim=True).clamp_min(0.01)
-            with self.autocast():
-                seen = self.lpips(*jittered(*fills)).mean()
-            both = [(features[1][name], features[0][name]) for name in features[1]]
-            losses = {
-                "fill": 2 * ((found.float() - wanted.float()).abs() * (1 + mask / share)).mean(),
-                "lpips": 2 * seen.float(),
-                "features": sum(unexplained(*each) for each in both if len(each[0]) == len(each[1])) / 16,
-                "maps": sum((a - b).abs().mean() for a, b in zip(maps, wanted_maps, strict=True)) / 2,
-            }
-            optimizer.zero_grad(set_to_none=True)
-            sum(losses.values()).backward()
-            torch.nn.utils.clip_grad_norm_(stage.parameters(), 1.0)
-            optimizer.step()
-            keep = 0.5 ** (BATCH / min(AVERAGED, max(30, 0.1 * images)))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(self.student.parameters()), 1 - keep)
-            for name, loss in losses.items():
-                told[name] += float(loss.detach()) / 40
-            if images % (40 * BATCH) == 0:
-                print(
-                    images, f"{done:.0%}", {name: round(loss, 4) for name, loss in told.items()}, flush=True
-                )
-                told.clear()
-        return average
+def teach(slim, watch):
+    """Each of its deepest blocks what the old one gives, of what that gets."""
+    blocks = deepest_blocks(slim)
+    optimizer = torch.optim.Adam([part for block in blocks.values() for part in block.parameters()], RATE)
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = RATE * (1 - 0.9 * step / STEPS)
+        watch.next()
+        errors = {}
+        for name, block in blocks.items():
+            x, y = watch.both[name]
+            with watch.autocast():
+                found = block.conv2(F.leaky_relu(block.conv1(x), LEAK))
+            errors[name] = unexplained(found, y - x)
+        optimizer.zero_grad()
+        sum(errors.values()).backward()
+        optimizer.step()
+        if (step + 1) % 25 == 0:
+            print(
+                step + 1,
+                {name: round(float(error.detach()), 3) for name, error in errors.items()},
+                flush=True,
+            )
 
 
 def unexplained(found, wanted):
@@ -189,22 +116,22 @@ def unexplained(found, wanted):
     return (found - wanted).square().mean() / (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
 
 
-def main(weights, photos, lpips, out, images="9000"):
+def main(weights, photos, out):
     """From weights to weights."""
     torch.manual_seed(SEED)
-    loaded = load_weights(weights)
-    paths = load_photos(find_photos([Path(photos)]), 256, 5, print)
-    light_share = loaded.info["training"].get("light_share", 0)
-    slimming = Slimming(loaded.generator, paths, load_lpips("lpips_alex", Path(lpips)), light_share)
-    slimming.narrow()
-    slimming.teach_blocks()
-    average = slimming.teach(int(images)).cpu()
-    examples = (slimming.batches.tensors(slimming.shown + n, torch.device("cpu")) for n in range(EXAMPLES))
-    slim, levels = prepared(average, examples, light=light_share > 0)
-    name, teacher = Path(out).name, loaded.info["name"]
-    training = {**loaded.info["training"], "generator": slim.config.to_dict()}
-    info = {**loaded.info, "name": name, "init": teacher, "training": training, "int8": levels}
-    save_weights(Path(out), slim, info, f"# {name}\n\n{teacher}, narrowed by examples/slim.py.\n")
+    old = load_weights(weights)
+    config = replace(PRESETS["gpu"], generator=old.generator.config, batch_size=BATCH)
+    batches = Batches(load_photos(find_photos([Path(photos)]), config.size, 5, print), config, SEED)
+    watch = Watch(old.generator, batches)
+    slim = narrowed(watch)
+    teach(slim, watch)
+    examples = (batches.tensors(watch.shown + number, torch.device("cpu")) for number in range(EXAMPLES))
+    light = bool(old.info["training"].get("light_share", 0))
+    slim, levels = prepared(slim.cpu(), examples, light=light)
+    training = {**old.info["training"], "generator": slim.config.to_dict()}
+    name, before = Path(out).name, old.info["name"]
+    info = {**old.info, "name": name, "init": before, "training": training, "int8": levels}
+    save_weights(Path(out), slim, info, f"# {name}\n\n{before}, narrowed by examples/slim.py.\n")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,12 @@ from damgan_cli.runtime.atomic import replacing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_LIKE = GeneratorConfig(dam_channels=(32, 48, 96, 256), dam_dilations=(2, 4, 16, 8), coarse_scales=(2, 4, 8))
+_LIKE = GeneratorConfig(
+    dam_channels=(32, 48, 96, 256),
+    dam_dilations=(2, 4, 16, 8),
+    coarse_scales=(2, 4, 8),
+    dam_inner_channels=(32, 48, 96, 128),
+)
 """The widths of the embedded default. All of it is run: where residual blocks alone gain little from bfloat16
 its other convolutions, of few channels or of stride 2, may gain most."""
 _SIDE = 256
