@@ -2,8 +2,8 @@
 
     python examples/slim.py WEIGHTS PHOTOS OUT
 
-How `photos` lost half of these channels (docs/experiments.md, section 22). WEIGHTS is the name or folder of
-the weights to start from, PHOTOS a folder of sharp photos of 256 px and more, OUT the weights folder to
+Much as `photos` lost half of these channels (docs/experiments.md, section 22). WEIGHTS is the name or folder
+of the weights to start from, PHOTOS a folder of sharp photos of 256 px and more, OUT the weights folder to
 write. In each block at the DAM stage's deepest level those channels stay that give most (channel pruning, He
 et al. 2017), and the block learns for itself what the old one gives of what that gets.
 """
@@ -24,7 +24,7 @@ from damgan_cli.training.data import Batches, find_photos, load_photos
 from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 
-SEED, BATCH, EXAMPLES = 211, 6, 24
+SEED, BATCH, EXAMPLES = 211, 4, 24
 STEPS, RATE = 150, 1e-3
 
 
@@ -126,11 +126,12 @@ def main(weights, photos, out):
     slim = narrowed(watch)
     teach(slim, watch)
     examples = (batches.tensors(watch.shown + number, torch.device("cpu")) for number in range(EXAMPLES))
-    light = bool(old.info["training"].get("light_share", 0))
-    slim, levels = prepared(slim.cpu(), examples, light=light)
-    training = {**old.info["training"], "generator": slim.config.to_dict()}
-    name, before = Path(out).name, old.info["name"]
+    training = old.info.get("training", {})
+    slim, levels = prepared(slim.cpu(), examples, light=bool(training.get("light_share", 0)))
+    training = {**training, "generator": slim.config.to_dict()}
+    name, before = Path(out).name, old.info.get("name", old.name)
     info = {**old.info, "name": name, "init": before, "training": training, "int8": levels}
+    info.pop("validation", None)  # of the old ones
     save_weights(Path(out), slim, info, f"# {name}\n\n{before}, narrowed by examples/slim.py.\n")
 
 

@@ -86,7 +86,7 @@ def test_blocks_learn_what_the_old_ones_do(slim, watch, monkeypatch):
 
 def test_from_weights_to_weights_that_fill(slim, monkeypatch, tmp_path):
     monkeypatch.setattr(slim, "STEPS", 1)
-    info = {"name": "wide", "training": {"light_share": 0.5}, "fit": "smooth"}
+    info = {"name": "wide", "training": {"light_share": 0.5}, "fit": "smooth", "validation": {"psnr": 20.0}}
     save_weights(tmp_path / "wide", Generator(WIDE), info, "wide")
     (tmp_path / "photos").mkdir()
     for number in range(3):
@@ -97,5 +97,6 @@ def test_from_weights_to_weights_that_fill(slim, monkeypatch, tmp_path):
     assert written["generator"]["dam_inner_channels"] == [4, 4, 8, 8]
     assert (written["name"], written["init"], written["fit"]) == ("slim", "wide", "smooth")
     assert "dam_stage.middle.0.conv1" in written["int8"]
+    assert "validation" not in written
     filled = Inpainter(tmp_path / "slim", device="cpu", dtype="float32")(pixels, np.eye(260, 300) > 0)
     assert (filled != pixels).any()
