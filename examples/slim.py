@@ -127,10 +127,10 @@ def main(weights, photos, out):
     teach(slim, watch)
     examples = (batches.tensors(watch.shown + number, torch.device("cpu")) for number in range(EXAMPLES))
     training = old.info.get("training", {})
-    slim, levels = prepared(slim.cpu(), examples, light=bool(training.get("light_share", 0)))
+    slim, zeros = prepared(slim.cpu(), examples, light=bool(training.get("light_share", 0)))
     training = {**training, "generator": slim.config.to_dict()}
     name, before = Path(out).name, old.info.get("name", old.name)
-    info = {**old.info, "name": name, "init": before, "training": training, "int8": levels}
+    info = {**old.info, "name": name, "init": before, "training": training, "int8": zeros}
     info.pop("validation", None)  # of the old ones
     save_weights(Path(out), slim, info, f"# {name}\n\n{before}, narrowed by examples/slim.py.\n")
 

@@ -44,12 +44,12 @@ class Network:
     ) -> None:
         self.device = choose_device(device)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
-        levels = self.weights.info.get("int8")
-        self.dtype = self._base = choose_dtype(dtype, self.device, int8=levels is not None)
+        zeros = self.weights.info.get("int8")
+        self.dtype = self._base = choose_dtype(dtype, self.device, int8=zeros is not None)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
-        if levels is not None and self.dtype == torch.int8:  # its deepest level
-            generator, self._base = in_int8(self.weights.generator, levels), choose_dtype("auto", self.device)
+        if zeros is not None and self.dtype == torch.int8:  # its deeper half
+            generator, self._base = in_int8(self.weights.generator, zeros), choose_dtype("auto", self.device)
         else:
             generator = copy.deepcopy(self.weights.generator)  # which may be used again as it is
         for conv in generator.modules():

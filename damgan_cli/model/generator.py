@@ -9,7 +9,7 @@ fakeness maps begin at 0.05, by their bias.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,26 @@ class ResidualBlock(nn.Module):
         return residual.add_(x)
 
 
+class ToImage(nn.Conv2d):
+    """A 3x3 convolution to three channels.
+
+    A CPU computes sixteen at a time, so there the four pixels of each 2x2 are channels of a 4x4 convolution
+    of stride 2: the same result in two thirds of the time.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, h, w)."""
+        if x.device.type != "cpu" or x.shape[2] % 2 or x.shape[3] % 2 or torch.compiler.is_compiling():
+            return super().forward(x)
+        places = [F.pad(self.weight, (left, 1 - left, top, 1 - top)) for top in (0, 1) for left in (0, 1)]
+        weight = torch.stack(places, 1).flatten(0, 1)  # (12, C, 4, 4)
+        bias: Any = self.bias
+        return F.pixel_shuffle(F.conv2d(x, weight, bias.repeat_interleave(4), stride=2, padding=1), 2)
+
+
 class ResidualConv(nn.Module):
     """The paper's *residual convolution layer*: a residual block, then a convolution that changes width.
 
@@ -80,7 +100,8 @@ class ResidualConv(nn.Module):
     def __init__(self, channels: int, out_channels: int, stride: int = 1, inner: int = 0) -> None:
         super().__init__()
         self.block = ResidualBlock(channels, inner=inner)
-        self.conv = nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1)
+        image = out_channels == 3 and stride == 1
+        self.conv = ToImage(channels) if image else nn.Conv2d(channels, out_channels, 3, stride, padding=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) -> skip (B, C, h, w) and output (B, C', h / stride, w / stride)."""

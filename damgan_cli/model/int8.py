@@ -1,17 +1,18 @@
-"""The generator's deepest level in 8-bit integers, for inference on a CPU.
+"""The deeper half of the DAM stage in 8-bit integers, for inference on a CPU.
 
 As Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
-inference" (2018), have it: what goes into a convolution is rounded to 256 levels with one step and one zero
-point, its weights to 255 levels with a step for each output channel, and sums of their products are exact.
-oneDNN computes that twice as fast as bfloat16. The deepest level costs most and bears it; what happens
-before it and after, at higher resolution, would be seen in the fill (docs/performance.md). Channels are
-scaled first so that each fills the levels, which changes nothing else (Nagel et al., "Data-free quantization
-through weight equalization and bias correction", 2019).
+inference" (2018), have it: what goes into a convolution is rounded to 256 levels with one zero point and,
+for each image, one step, its weights to 255 levels with a step for each output channel, and sums of their
+products are exact. oneDNN computes that twice as fast as bfloat16. The deepest level and the decoder up to
+half the size bear it; the encoder and full resolution would be seen in the fill (docs/performance.md).
+Channels are scaled first so that each fills the levels, which changes nothing else (Nagel et al., "Data-free
+quantization through weight equalization and bias correction", 2019).
 """
 
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -25,83 +26,90 @@ if TYPE_CHECKING:
 
     from damgan_cli.model.generator import Generator
 
-    Levels = Mapping[str, tuple[float, int]]
-    """By convolution the step and the zero point of its input: value = step * (level - zero)."""
+    Zeros = Mapping[str, int]
+    """By convolution the zero point of its input: value = step * (level - zero), the step by each image."""
 
 _LEVELS = 256
 _LARGEST = 127
 """Of a weight, in steps."""
-_ENTRY, _FUSE, _DECODE = "dam_stage.encode2.conv", "dam_stage.dam3.fuse", "dam_stage.decode3"
+_MIDDLE = "dam_stage.middle"
+_DECODING = 3, 2, 1
+"""Levels of the decoder that are computed in int8."""
+_STEPS = 8
+"""Of so many to a power of two an image's step is the next, so that other last bits, as in a batch, hardly
+ever give another step."""
 _ZEROS = 0.02, 0.6
 """Between these a zero point lies, as a share of the levels."""
 _LEAST = 0.02
 """Of a channel's scale, against the mean: one that is hardly used is not blown up further."""
 
 
-def deep_convolutions(generator: Generator) -> dict[str, nn.Conv2d]:
-    """By name, those that int8 is for: the DAM stage's at 1/8 of the size, but what fuses features."""
+def rounded_convolutions(generator: Generator) -> dict[str, nn.Conv2d]:
+    """By name, those that int8 is for: the DAM stage's middle and decoder below full size, but no fusion."""
+    places = f"{_MIDDLE}.", *(f"dam_stage.decode{level}." for level in _DECODING)
     return {
         name: module
         for name, module in generator.named_modules()
-        if isinstance(module, nn.Conv2d) and name.startswith(("dam_stage.middle.", f"{_DECODE}."))
+        if isinstance(module, nn.Conv2d) and name.startswith(places)
     }
 
 
 class Int8Conv2d(nn.Module):
-    """A convolution whose input is rounded to ``levels``, and its weights likewise.
+    """A convolution whose input is rounded to 256 levels of which ``zero`` means 0, and its weights likewise.
 
-    An image whose features go beyond the levels, as of print or of patterns, gets steps as wide as it takes.
+    Each image has steps of its own, by the range of its features.
     """
 
-    def __init__(self, conv: nn.Conv2d, levels: tuple[float, int]) -> None:
+    def __init__(self, conv: nn.Conv2d, zero: int) -> None:
         super().__init__()
         self.in_channels, self.kernel_size = conv.in_channels, conv.kernel_size
         self._where = (list(conv.stride), list(conv.padding), list(conv.dilation), 1)
-        self._step, self._zero = levels
+        self._zero = zero
         weight = conv.weight.detach()
         self._steps = weight.abs().amax((1, 2, 3)).div(_LARGEST).clamp_min(1e-8)
         self._zeros = torch.zeros(len(weight), dtype=torch.int64)
         self._bias = None if conv.bias is None else conv.bias.detach()
         rounded = weight.div(self._steps.view(-1, 1, 1, 1)).round().to(torch.int8)
         ops: Any = torch.ops.onednn
-        self._weight = ops.qconv_prepack(rounded, self._steps, *levels, *self._where, None)
+        self._weight = ops.qconv_prepack(rounded, self._steps, 1.0, zero, *self._where, None)
         self._convolve = ops.qconv2d_pointwise
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C', h, w) float32, of each image as if it were alone."""
-        x = x.float().contiguous(memory_format=torch.channels_last)
+        """(B, C, h, w) -> (B, C', h, w) of the same number type, of each image as if it were alone."""
+        if len(x) > 1:
+            return torch.cat([self(x[number : number + 1]) for number in range(len(x))])
+        x = x.contiguous(memory_format=torch.channels_last)
         # in the order of its memory, which aminmax does not look for itself: twenty times as fast
         low, high = (float(end) for end in x.permute(0, 2, 3, 1).aminmax())
         below, above = self._zero, _LEVELS - 1 - self._zero
-        step = max(self._step, -low / below if below else 0, high / above if above else 0)
-        if step > self._step and len(x) > 1:
-            return torch.cat([self(x[number : number + 1]) for number in range(len(x))])
-        rounded = torch.quantize_per_tensor(x, step, self._zero, torch.quint8)
+        least = max(-low / below if below else 0, high / above if above else 0)
+        step = 2 ** (math.ceil(math.log2(least) * _STEPS) / _STEPS) if 0 < least < math.inf else 1.0
+        rounded = torch.quantize_per_tensor(x.float(), step, self._zero, torch.quint8)
         levels = torch.empty(0, dtype=torch.uint8)  # the same memory: Tensor.int_repr would copy it, slowly
         levels.set_(rounded.untyped_storage(), 0, rounded.shape, rounded.stride())
         weight = (self._weight, self._steps, self._zeros, self._bias)
-        output: Any = (1.0, 0, torch.float32, "none", [], "")  # neither rounded nor activated
+        output: Any = (1.0, 0, x.dtype, "none", [], "")  # neither rounded nor activated
         result: Tensor = self._convolve(levels, step, self._zero, *weight, *self._where, *output)
         return result
 
 
-def check_levels(generator: Generator, levels: Levels) -> None:
-    """Raise ValueError unless there are ``levels`` for each of the `deep_convolutions`, and no others."""
-    if set(levels) != set(deep_convolutions(generator)):
-        raise ValueError("its int8 levels are not those of its convolutions")
+def check_zeros(generator: Generator, zeros: Zeros) -> None:
+    """Raise ValueError unless ``zeros`` are of some of the `rounded_convolutions`, and of no others."""
+    if not zeros or set(zeros) - set(rounded_convolutions(generator)):
+        raise ValueError("its int8 zero points are not those of its convolutions")
 
 
-def in_int8(generator: Generator, levels: Levels) -> Generator:
-    """A copy, on the CPU, with its `deep_convolutions` in int8.
+def in_int8(generator: Generator, zeros: Zeros) -> Generator:
+    """A copy, on the CPU, with those convolutions in int8 that there are ``zeros`` of.
 
-    Raises ValueError if ``levels`` are not of these.
+    Raises ValueError if it has no such convolution, or none may be in int8.
     """
-    check_levels(generator, levels)
+    check_zeros(generator, zeros)
     rounded = copy.deepcopy(generator).cpu().float()
-    for name, conv in deep_convolutions(rounded).items():
+    for name, zero in zeros.items():
         whole, _, part = name.rpartition(".")
-        step, zero = levels[name]
-        setattr(rounded.get_submodule(whole), part, Int8Conv2d(conv, (step, zero)))
+        conv: Any = rounded.get_submodule(name)
+        setattr(rounded.get_submodule(whole), part, Int8Conv2d(conv, zero))
     return rounded
 
 
@@ -113,12 +121,12 @@ def is_exact() -> bool:
     """
     conv = nn.Conv2d(32, 16, 3, padding=1, bias=False)
     nn.init.constant_(conv.weight, _LARGEST)
-    largest = torch.full((1, 32, 8, 8), _LEVELS - 1.0)
+    largest = torch.full((1, 32, 8, 8), _LEVELS - 1.0)  # in steps of 1
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             # once, and not for users: quantize_per_tensor may go some day, and int8 with it
             warnings.simplefilter("ignore")
-            found = Int8Conv2d(conv, (1.0, 0))(largest)
+            found = Int8Conv2d(conv, 0)(largest)
             return torch.equal(found, F.conv2d(largest, conv.weight, padding=1))
     except (AttributeError, RuntimeError, NotImplementedError):  # not in this torch, or not on this CPU
         return False
@@ -127,8 +135,8 @@ def is_exact() -> bool:
 @torch.no_grad()
 def prepared(
     generator: Generator, examples: Iterable[tuple[Tensor, Tensor]], *, light: bool = False
-) -> tuple[Generator, dict[str, tuple[float, int]]]:
-    """A copy that fills alike and can do so in int8, and its levels, by the features of some ``examples``.
+) -> tuple[Generator, dict[str, int]]:
+    """A copy that fills alike and can do so in int8, and its zero points, by the features of ``examples``.
 
     These are images (B, 3, H, W) in [-1, 1] and masks (B, 1, H, W), at least one; half of each batch is
     refined from half the size. With ``light``, if the generator has learned that, all are filled so too.
@@ -150,11 +158,10 @@ def prepared(
             weight *= scale.repeat(weight.shape[1] // len(scale)).view(1, -1, 1, 1)
             if name in ranges:
                 ranges[name] = ranges[name][0] / scale, ranges[name][1] / scale
-    levels = {}
-    for name, (lows, highs) in ranges.items():
-        step = max(float(highs.max() - lows.min()), 1e-6) / (_LEVELS - 1)
-        levels[name] = step, round(float(-lows.min()) / step)
-    return scaled, levels
+    return scaled, {
+        name: round(float(-lows.min() / (highs.max() - lows.min()).clamp_min(1e-6)) * (_LEVELS - 1))
+        for name, (lows, highs) in ranges.items()
+    }
 
 
 def _ranges(
@@ -171,7 +178,7 @@ def _ranges(
 
         return conv.register_forward_pre_hook(hook)
 
-    hooks = [watch(name, conv) for name, conv in deep_convolutions(generator).items()]
+    hooks = [watch(name, conv) for name, conv in rounded_convolutions(generator).items()]
     for image, mask in examples:
         generator(image, mask, len(image) // 2)
         if light:
@@ -186,12 +193,19 @@ def _streams(generator: Generator) -> list[tuple[list[str], list[str]]]:
 
     So it is as leaky ReLU keeps what is scaled, and residual sums are of features that are scaled alike.
     """
-    blocks = [f"dam_stage.middle.{number}" for number in range(len(generator.dam_stage.middle))]
-    decode = f"{_DECODE}.block"
-    inner = [([f"{block}.conv1"], [f"{block}.conv2"]) for block in (*blocks, decode)]
-    encoded = [_ENTRY, *(f"{block}.conv2" for block in blocks)]
+    middle = [f"{_MIDDLE}.{number}" for number in range(len(generator.dam_stage.middle))]
+    decoder = [(f"dam_stage.dam{level}", f"dam_stage.decode{level}") for level in _DECODING]
+    encoded = ["dam_stage.encode2.conv", *(f"{block}.conv2" for block in middle)]
+    blocks = [*middle, *(f"{decode}.block" for _, decode in decoder)]
     return [
-        *inner,
-        (encoded, [*(f"{block}.conv1" for block in blocks), _FUSE]),  # S_3 and T_3, both halves of the fusion
-        ([_FUSE, f"{decode}.conv2"], [f"{decode}.conv1", f"{_DECODE}.conv", "dam_stage.dam3.fakeness"]),
+        *(([f"{block}.conv1"], [f"{block}.conv2"]) for block in blocks),
+        # S_3 and T_3, both halves of the fusion
+        (encoded, [*(f"{block}.conv1" for block in middle), "dam_stage.dam3.fuse"]),
+        *(
+            (
+                [f"{dam}.fuse", f"{decode}.block.conv2"],
+                [f"{decode}.block.conv1", f"{decode}.conv", f"{dam}.fakeness"],
+            )
+            for dam, decode in decoder
+        ),
     ]

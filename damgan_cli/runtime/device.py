@@ -68,17 +68,17 @@ def choose_dtype(
     if spec == "float16" and device.type == "cpu":
         raise DeviceError("float16 is slower than float32 on a CPU.", "Use --dtype auto or bfloat16.")
     if spec == "int8":
-        _check_int8(device, levels=int8)
+        _check_int8(device, zeros=int8)
     return DTYPES[spec]
 
 
-def _check_int8(device: torch.device, *, levels: bool) -> None:
+def _check_int8(device: torch.device, *, zeros: bool) -> None:
     problem = None
     if device.type != "cpu":
         problem = f"int8 is for CPUs, not for {device}."
     elif not is_exact():
         problem = "This CPU, or this version of torch, has no exact int8 convolutions (AVX-VNNI)."
-    elif not levels:
-        problem = "These weights have no levels for int8."
+    elif not zeros:
+        problem = "These weights have no zero points for int8."
     if problem:
         raise DeviceError(problem, "Use --dtype auto or bfloat16.")

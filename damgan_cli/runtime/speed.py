@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.model import Generator, GeneratorConfig
-from damgan_cli.model.int8 import deep_convolutions, in_int8, is_exact
+from damgan_cli.model.int8 import in_int8, is_exact, rounded_convolutions
 from damgan_cli.runtime.atomic import replacing
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def compare(
 def _passes(*, training: bool) -> Callable[[torch.dtype], None]:
     """One pass of a generator of random weights, forward and, for training, backward.
 
-    int8 is for its deepest level: the rest is in what was faster of the others.
+    int8 is for its deeper half: the rest is in what was faster of the others.
     """
     with torch.random.fork_rng(devices=[]):  # a training's random numbers stay as they are
         generator = Generator(_LIKE).requires_grad_(training)
@@ -130,7 +130,7 @@ def _passes(*, training: bool) -> Callable[[torch.dtype], None]:
         mask = (torch.rand(1, 1, _SIDE, _SIDE) < 0.25).float()
     generator = rounded = generator.to(memory_format=torch.channels_last)
     if not training and is_exact():
-        rounded = in_int8(generator, dict.fromkeys(deep_convolutions(generator), (0.02, 128)))
+        rounded = in_int8(generator, dict.fromkeys(rounded_convolutions(generator), 128))
 
     took: dict[torch.dtype, float] = {}
 

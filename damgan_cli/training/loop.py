@@ -313,14 +313,14 @@ def run(
     change = gained(ticks[0], scores) if ticks and not ticks[0]["images"] else None
     if change:
         say(change)
-    generator, levels = prepared(trainer.ema, trainer.examples(), light=trainer.config.light_share > 0)
+    generator, zeros = prepared(trainer.ema, trainer.examples(), light=trainer.config.light_share > 0)
     info = {
         **info,
         "training": trainer.config.to_dict(),
         "images_seen": trainer.images,
         "hours": round(trainer.seconds / 3600, 2),
         "validation": scores,
-        "int8": levels,
+        "int8": zeros,
     }
     save_weights(out / WEIGHTS, generator, info, model_card(info))
     return True
