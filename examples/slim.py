@@ -1,11 +1,12 @@
 """Narrow a generator's deepest residual blocks inside, and have each learn to do what it did.
 
-    python examples/slim.py WEIGHTS PHOTOS OUT
+    python examples/slim.py WEIGHTS PHOTOS OUT [CHANNELS]
 
-Much as `photos` lost half of these channels (docs/experiments.md, section 22). WEIGHTS is the name or folder
+Much as `photos` lost these channels (docs/experiments.md, sections 22 and 23). WEIGHTS is the name or folder
 of the weights to start from, PHOTOS a folder of sharp photos of 256 px and more, OUT the weights folder to
-write. In each block at the DAM stage's deepest level those channels stay that give most (channel pruning, He
-et al. 2017), and the block learns for itself what the old one gives of what that gets.
+write. CHANNELS are to be left inside a block, half of them if that is not given. In each block at the DAM
+stage's deepest level those channels stay that give most (channel pruning, He et al. 2017), and the block
+learns for itself what the old one gives of what that gets.
 """
 
 import sys
@@ -25,7 +26,7 @@ from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 
 SEED, BATCH, EXAMPLES = 211, 4, 24
-STEPS, RATE = 150, 1e-3
+STEPS, RATE = 250, 1e-3
 
 
 def deepest_blocks(generator):
@@ -65,10 +66,10 @@ class Watch:
             self.generator(truth, mask, len(truth) // 2)
 
 
-def narrowed(watch):
-    """A generator with the old one's parameters, of each deepest block's inner channels the better half."""
+def narrowed(watch, left):
+    """A generator with the old one's parameters, of each deepest block's inner channels the best."""
     old = watch.generator
-    *shallow, deepest = old.config.inner_channels
+    *shallow, _ = old.config.inner_channels
     gives = dict.fromkeys(deepest_blocks(old), 0)  # by block: the mean square of each inner channel
     for _ in range(EXAMPLES // BATCH):
         watch.next()
@@ -77,11 +78,11 @@ def narrowed(watch):
     state = old.state_dict()
     for name, block in deepest_blocks(old).items():
         read = block.conv2.weight.square().sum((0, 2, 3))
-        best = (gives[name] * read).argsort(descending=True)[: deepest // 2]
+        best = (gives[name] * read).argsort(descending=True)[:left]
         state[f"dam_stage.{name}.conv1.weight"] = block.conv1.weight[best]
         state[f"dam_stage.{name}.conv1.bias"] = block.conv1.bias[best]
         state[f"dam_stage.{name}.conv2.weight"] = block.conv2.weight[:, best]
-    slim = Generator(replace(old.config, dam_inner_channels=(*shallow, deepest // 2)))
+    slim = Generator(replace(old.config, dam_inner_channels=(*shallow, left)))
     slim.load_state_dict(state)
     return slim.to(watch.device)
 
@@ -116,14 +117,14 @@ def unexplained(found, wanted):
     return (found - wanted).square().mean() / (wanted - wanted.mean((0, 2, 3), keepdim=True)).square().mean()
 
 
-def main(weights, photos, out):
+def main(weights, photos, out, channels=None):
     """From weights to weights."""
     torch.manual_seed(SEED)
     old = load_weights(weights)
     config = replace(PRESETS["gpu"], generator=old.generator.config, batch_size=BATCH)
     batches = Batches(load_photos(find_photos([Path(photos)]), config.size, 5, print), config, SEED)
     watch = Watch(old.generator, batches)
-    slim = narrowed(watch)
+    slim = narrowed(watch, int(channels or old.generator.config.inner_channels[-1] // 2))
     teach(slim, watch)
     examples = (batches.tensors(watch.shown + number, torch.device("cpu")) for number in range(EXAMPLES))
     training = old.info.get("training", {})

@@ -48,7 +48,7 @@ class Network:
         self.dtype = self._base = choose_dtype(dtype, self.device, int8=zeros is not None)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
-        if zeros is not None and self.dtype == torch.int8:  # its deeper half
+        if zeros is not None and self.dtype == torch.int8:  # its deepest level
             generator, self._base = in_int8(self.weights.generator, zeros), choose_dtype("auto", self.device)
         else:
             generator = copy.deepcopy(self.weights.generator)  # which may be used again as it is

@@ -1,10 +1,10 @@
-"""The deeper half of the DAM stage in 8-bit integers, for inference on a CPU.
+"""The generator's deepest level in 8-bit integers, for inference on a CPU.
 
 As Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
 inference" (2018), have it: what goes into a convolution is rounded to 256 levels with one zero point and,
 for each image, one step, its weights to 255 levels with a step for each output channel, and sums of their
-products are exact. oneDNN computes that twice as fast as bfloat16. The deepest level and the decoder up to
-half the size bear it; the encoder and full resolution would be seen in the fill (docs/performance.md).
+products are exact. oneDNN computes that twice as fast as bfloat16. The deepest level costs most and bears it;
+what happens before it and after, at higher resolution, would be seen in the fill (docs/performance.md).
 Channels are scaled first so that each fills the levels, which changes nothing else (Nagel et al., "Data-free
 quantization through weight equalization and bias correction", 2019).
 """
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 _LEVELS = 256
 _LARGEST = 127
 """Of a weight, in steps."""
-_MIDDLE = "dam_stage.middle"
-_DECODING = 3, 2, 1
-"""Levels of the decoder that are computed in int8."""
+_ENTRY, _FUSE, _DECODE = "dam_stage.encode2.conv", "dam_stage.dam3.fuse", "dam_stage.decode3"
 _STEPS = 8
 """Of so many to a power of two an image's step is the next, so that other last bits, as in a batch, hardly
 ever give another step."""
@@ -44,13 +42,12 @@ _LEAST = 0.02
 """Of a channel's scale, against the mean: one that is hardly used is not blown up further."""
 
 
-def rounded_convolutions(generator: Generator) -> dict[str, nn.Conv2d]:
-    """By name, those that int8 is for: the DAM stage's middle and decoder below full size, but no fusion."""
-    places = f"{_MIDDLE}.", *(f"dam_stage.decode{level}." for level in _DECODING)
+def deep_convolutions(generator: Generator) -> dict[str, nn.Conv2d]:
+    """By name, those that int8 is for: the DAM stage's at 1/8 of the size, but what fuses features."""
     return {
         name: module
         for name, module in generator.named_modules()
-        if isinstance(module, nn.Conv2d) and name.startswith(places)
+        if isinstance(module, nn.Conv2d) and name.startswith(("dam_stage.middle.", f"{_DECODE}."))
     }
 
 
@@ -94,22 +91,21 @@ class Int8Conv2d(nn.Module):
 
 
 def check_zeros(generator: Generator, zeros: Zeros) -> None:
-    """Raise ValueError unless ``zeros`` are of some of the `rounded_convolutions`, and of no others."""
-    if not zeros or set(zeros) - set(rounded_convolutions(generator)):
+    """Raise ValueError unless there are ``zeros`` of each of the `deep_convolutions`, and of no others."""
+    if set(zeros) != set(deep_convolutions(generator)):
         raise ValueError("its int8 zero points are not those of its convolutions")
 
 
 def in_int8(generator: Generator, zeros: Zeros) -> Generator:
-    """A copy, on the CPU, with those convolutions in int8 that there are ``zeros`` of.
+    """A copy, on the CPU, with its `deep_convolutions` in int8.
 
-    Raises ValueError if it has no such convolution, or none may be in int8.
+    Raises ValueError if ``zeros`` are not of these.
     """
     check_zeros(generator, zeros)
     rounded = copy.deepcopy(generator).cpu().float()
-    for name, zero in zeros.items():
+    for name, conv in deep_convolutions(rounded).items():
         whole, _, part = name.rpartition(".")
-        conv: Any = rounded.get_submodule(name)
-        setattr(rounded.get_submodule(whole), part, Int8Conv2d(conv, zero))
+        setattr(rounded.get_submodule(whole), part, Int8Conv2d(conv, zeros[name]))
     return rounded
 
 
@@ -178,7 +174,7 @@ def _ranges(
 
         return conv.register_forward_pre_hook(hook)
 
-    hooks = [watch(name, conv) for name, conv in rounded_convolutions(generator).items()]
+    hooks = [watch(name, conv) for name, conv in deep_convolutions(generator).items()]
     for image, mask in examples:
         generator(image, mask, len(image) // 2)
         if light:
@@ -193,19 +189,12 @@ def _streams(generator: Generator) -> list[tuple[list[str], list[str]]]:
 
     So it is as leaky ReLU keeps what is scaled, and residual sums are of features that are scaled alike.
     """
-    middle = [f"{_MIDDLE}.{number}" for number in range(len(generator.dam_stage.middle))]
-    decoder = [(f"dam_stage.dam{level}", f"dam_stage.decode{level}") for level in _DECODING]
-    encoded = ["dam_stage.encode2.conv", *(f"{block}.conv2" for block in middle)]
-    blocks = [*middle, *(f"{decode}.block" for _, decode in decoder)]
+    blocks = [f"dam_stage.middle.{number}" for number in range(len(generator.dam_stage.middle))]
+    decode = f"{_DECODE}.block"
+    inner = [([f"{block}.conv1"], [f"{block}.conv2"]) for block in (*blocks, decode)]
+    encoded = [_ENTRY, *(f"{block}.conv2" for block in blocks)]
     return [
-        *(([f"{block}.conv1"], [f"{block}.conv2"]) for block in blocks),
-        # S_3 and T_3, both halves of the fusion
-        (encoded, [*(f"{block}.conv1" for block in middle), "dam_stage.dam3.fuse"]),
-        *(
-            (
-                [f"{dam}.fuse", f"{decode}.block.conv2"],
-                [f"{decode}.block.conv1", f"{decode}.conv", f"{dam}.fakeness"],
-            )
-            for dam, decode in decoder
-        ),
+        *inner,
+        (encoded, [*(f"{block}.conv1" for block in blocks), _FUSE]),  # S_3 and T_3, both halves of the fusion
+        ([_FUSE, f"{decode}.conv2"], [f"{decode}.conv1", f"{_DECODE}.conv", "dam_stage.dam3.fakeness"]),
     ]

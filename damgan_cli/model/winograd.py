@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WIDE = 128
+_WIDE = 96
 """Channels from which the transforms cost less than they save (docs/performance.md)."""
 _WASTE = 1.5
 """Whole tiles may cover this many times the pixels there are; a dilated convolution has tiles of its own for

@@ -45,7 +45,7 @@ def watch(slim):
 
 
 def test_the_channels_that_give_most_stay(slim, watch):
-    new, old = slim.narrowed(watch), watch.generator
+    new, old = slim.narrowed(watch, 8), watch.generator
     assert new.config.inner_channels == (4, 4, 8, 8)
     for name, block in slim.deepest_blocks(new).items():
         before = slim.deepest_blocks(old)[name]
@@ -63,7 +63,7 @@ def test_the_channels_that_give_most_stay(slim, watch):
 
 
 def test_blocks_learn_what_the_old_ones_do(slim, watch, monkeypatch):
-    new = slim.narrowed(watch)
+    new = slim.narrowed(watch, 8)
     with torch.no_grad():
         for block in slim.deepest_blocks(new).values():
             block.conv2.weight *= 0.5
@@ -84,7 +84,8 @@ def test_blocks_learn_what_the_old_ones_do(slim, watch, monkeypatch):
         assert taught or torch.equal(value, new.state_dict()[name]), name
 
 
-def test_from_weights_to_weights_that_fill(slim, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("channels", "left"), [((), 8), (("6",), 6)])
+def test_from_weights_to_weights_that_fill(slim, monkeypatch, tmp_path, channels, left):
     monkeypatch.setattr(slim, "STEPS", 1)
     info = {"name": "wide", "training": {"light_share": 0.5}, "fit": "smooth", "validation": {"psnr": 20.0}}
     save_weights(tmp_path / "wide", Generator(WIDE), info, "wide")
@@ -92,9 +93,9 @@ def test_from_weights_to_weights_that_fill(slim, monkeypatch, tmp_path):
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 255, (260, 300, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
-    slim.main(*(str(tmp_path / name) for name in ("wide", "photos", "slim")))
+    slim.main(*(str(tmp_path / name) for name in ("wide", "photos", "slim")), *channels)
     written = load_weights(tmp_path / "slim").info
-    assert written["generator"]["dam_inner_channels"] == [4, 4, 8, 8]
+    assert written["generator"]["dam_inner_channels"] == [4, 4, 8, left]
     assert (written["name"], written["init"], written["fit"]) == ("slim", "wide", "smooth")
     assert "dam_stage.middle.0.conv1" in written["int8"]
     assert "validation" not in written
