@@ -43,8 +43,7 @@ _SECONDS = 0.3
 _HOPELESS = 3.0
 """What takes this many times as long as float32 is emulated: no second look."""
 _WORTH = {torch.bfloat16: 1.1, torch.int8: 1.06}
-"""How many times as fast a less exact type must be: a tie is float32's, then bfloat16's. int8 gains twice as
-much in windows of 512 px as in what is measured."""
+"""How many times as fast a less exact type must be: a tie is float32's, then bfloat16's."""
 
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
 """By these oneDNN and torch are told to do without some of the CPU's instructions."""
