@@ -232,10 +232,10 @@ class GraphTrainer(Trainer):
                     F.interpolate(image, size=(view.target, view.target), mode="bilinear") for image in seen
                 ]
                 terms["lpips"] = Term(config.lambda_perceptual, self.perceptual(*pair).mean())
-            terms |= self.adversary.generator_terms(truth, fake, mask)
-        told = self._descend("G", self.G, self.optimizer_G, terms)
+            judged, views = self.adversary.generator_terms(truth, fake, mask)
+        told = self._descend("G", self.G, self.optimizer_G, terms | judged)
         with self._autocast():
-            terms = self.adversary(truth, fake, mask)
+            terms = self.adversary(truth, fake, mask, views=views)
         return told | self._descend("D", self.D, self.optimizer_D, terms)
 
     def make_graphs(self, lock: threading.Lock) -> None:

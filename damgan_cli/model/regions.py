@@ -36,7 +36,9 @@ _AROUND = 4
 
 def cells_near(mask: Tensor, reach: int, side: int) -> Tensor:
     """(B, 1, H, W), 1 = hole -> (B, h, w) bool: cells of ``side`` px, a hole at most ``reach`` px away."""
-    near = F.max_pool2d(mask, side + 2 * reach, stride=side, padding=reach, ceil_mode=True)
+    span = side + 2 * reach  # along rows, then columns: at once it would be span² a cell
+    near = F.max_pool2d(mask, (1, span), (1, side), (0, reach), ceil_mode=True)
+    near = F.max_pool2d(near, (span, 1), (side, 1), (reach, 0), ceil_mode=True)
     return near[:, 0] > 0
 
 

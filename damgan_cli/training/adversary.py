@@ -6,7 +6,7 @@ Images are (B, 3, S, S) in [-1, 1], masks (B, 1, S, S) with 1 = hole.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +79,15 @@ class PatchDiscriminator(nn.Module):
         return logits.squeeze(1), features
 
 
+class Views(NamedTuple):
+    """What a projected discriminator is shown of a batch, by G and then in its own turn."""
+
+    truth: Tensor
+    mask: Tensor
+    fake: list[Tensor]
+    """Features of the filled pictures: AlexNet, which does not learn, need not look at them twice."""
+
+
 class ProjectedDiscriminator(nn.Module):
     """Small heads on AlexNet's features of the image at twice its size, a patch discriminator on its pixels.
 
@@ -101,6 +110,11 @@ class ProjectedDiscriminator(nn.Module):
         cut = [image[..., top : top + side, left : left + side] for image in images]
         cut = [image.flip(3) for image in cut] if mirror else cut
         return [image.transpose(2, 3) for image in cut] if transpose else cut
+
+    def look(self, truth: Tensor, fake: Tensor, mask: Tensor) -> Views:
+        """Random views of photos, filled pictures and masks."""
+        truth, fake, mask = self.views(truth, fake, mask)
+        return Views(truth, mask, self.features(fake))
 
     def features(self, image: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [-1, 1] -> the features that the heads judge, largest first, then the image."""
@@ -131,15 +145,20 @@ class Adversary(nn.Module):
             patch = config.discriminator == "patch"
             self.D = PatchDiscriminator(config.patch_channels) if patch else Discriminator(config.size)
 
-    def generator_terms(self, truth: Tensor, fake: Tensor, mask: Tensor) -> dict[str, Term]:
-        """What G minimises: ``adv`` (Eq. 2 as G sees it) and, where asked for, ``fm``; D gets no gradient."""
+    def generator_terms(
+        self, truth: Tensor, fake: Tensor, mask: Tensor
+    ) -> tuple[dict[str, Term], Views | None]:
+        """What G minimises: ``adv`` (Eq. 2 as G sees it) and, where asked for, ``fm``; D gets no gradient.
+
+        And what a projected D has seen for it, for `forward`.
+        """
         config = self.config
-        terms = {}
+        terms, views = {}, None
         self.D.requires_grad_(requires_grad=False)
         if isinstance(self.D, ProjectedDiscriminator):
-            fake, mask = self.D.views(fake, mask)
-            judged = self.D(self.D.features(fake))
-            losses = [generator_loss(config.gan_loss, logits, area(mask, logits)) for logits in judged]
+            views = self.D.look(truth, fake, mask)
+            judged = self.D(views.fake)
+            losses = [generator_loss(config.gan_loss, logits, area(views.mask, logits)) for logits in judged]
             terms["adv"] = Term(config.lambda_adv, torch.stack(losses).mean())
         else:
             logits, features = self.D.features(fake)
@@ -151,20 +170,31 @@ class Adversary(nn.Module):
                 loss = feature_matching_loss(real_features, features)
                 terms["fm"] = Term(config.feature_matching, loss)
         self.D.requires_grad_(requires_grad=True)
-        return terms
+        return terms, views
 
     def forward(
-        self, truth: Tensor, fake: Tensor, mask: Tensor, *, penalise: bool = False
+        self,
+        truth: Tensor,
+        fake: Tensor,
+        mask: Tensor,
+        *,
+        views: Views | None = None,
+        penalise: bool = False,
     ) -> dict[str, Term]:
-        """What D minimises: ``d`` (Eq. 2 as D sees it) and, with ``penalise``, ``r1``; G gets no gradient."""
+        """What D minimises: ``d`` (Eq. 2 as D sees it) and, with ``penalise``, ``r1``; G gets no gradient.
+
+        A projected D sees the ``views`` that G learned from; without, others.
+        """
         config = self.config
         if isinstance(self.D, ProjectedDiscriminator):
-            views, fake, mask = self.D.views(truth, fake.detach(), mask)
             with torch.no_grad():
-                features = self.D.features(torch.cat([views, fake]))
+                views = views or self.D.look(truth, fake, mask)
+                pairs = zip(self.D.features(views.truth), views.fake, strict=True)
+            features = [torch.cat([real, fake.detach()]) for real, fake in pairs]
             judged = [logits.chunk(2) for logits in self.D(features)]
             losses = [
-                discriminator_loss(config.gan_loss, real, false, area(mask, false)) for real, false in judged
+                discriminator_loss(config.gan_loss, real, false, area(views.mask, false))
+                for real, false in judged
             ]
             loss = torch.stack(losses).mean()
         else:

@@ -147,14 +147,15 @@ class Trainer:
             terms["lpips"] = Term(config.lambda_perceptual, distance)
         if adversarial:
             with self._autocast():
-                terms |= self.adversary.generator_terms(truth, fake, mask)  # Eq. 2
+                judged, views = self.adversary.generator_terms(truth, fake, mask)  # Eq. 2
+            terms |= judged
         told = self._descend("G", self.G, self.optimizer_G, terms)
 
         # --- Discriminator
         if adversarial:
             penalise = config.r1_gamma > 0 and self.step % R1_EVERY == 0
             with self._autocast():
-                terms = self.adversary_parallel(truth, fake, mask, penalise=penalise)  # Eq. 2
+                terms = self.adversary_parallel(truth, fake, mask, views=views, penalise=penalise)  # Eq. 2
             told |= self._descend("D", self.D, self.optimizer_D, terms)
 
         # --- Moving average of the generator

@@ -161,8 +161,34 @@ def test_the_projected_discriminator_learns_to_tell_and_its_network_stays():
     assert losses[-1] < losses[0] - 0.2
     assert all(torch.equal(a, b) for a, b in zip(before, alexnet.parameters(), strict=True))
     filled = fake.clone().requires_grad_()
-    adversary.generator_terms(truth, filled, mask)["adv"].value.backward()
+    adversary.generator_terms(truth, filled, mask)[0]["adv"].value.backward()
     assert filled.grad.abs().sum() > 0
+
+
+def test_alexnet_looks_once_at_what_was_filled(monkeypatch):
+    """D learns from the very views that G learned from, and gives no gradient back."""
+    torch.manual_seed(0)
+    config = replace(BEST, size=64, discriminator="projected", feature_matching=0, patch_channels=(8, 16, 16))
+    alexnet = Lpips("alex", random_weights("alex"))
+    adversary = Adversary(config, alexnet).eval()  # its spectral norms stay
+    seen = []
+    look = alexnet.features
+    monkeypatch.setattr(alexnet, "features", lambda image, taps: seen.append(image) or look(image, taps))
+    truth, mask = torch.rand(3, 3, 64, 64) * 2 - 1, torch.zeros(3, 1, 64, 64)
+    mask[..., 10:40, 20:50] = 1
+    fake = (truth * (1 - mask)).requires_grad_()
+    terms, views = adversary.generator_terms(truth, fake, mask)
+    terms["adv"].value.backward()
+    fake.grad = None
+    shared = adversary(truth, fake, mask, views=views)["d"].value
+    shared.backward()
+    assert [len(images) for images in seen] == [3, 3]
+    assert (views.truth * (1 - views.mask) - views.fake[-1]).abs().max() == 0
+    assert fake.grad is None
+    monkeypatch.setattr(adversary.D, "views", lambda *_: [views.truth, views.fake[-1].detach(), views.mask])
+    alone = adversary(truth, fake, mask)["d"].value
+    assert len(seen) == 4
+    assert shared.item() == pytest.approx(alone.item(), rel=1e-5)
 
 
 def test_deep_pixels_count_less():
