@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # it may not be
 from damgan_cli import __version__
 from damgan_cli.evaluation.features import load_lpips
 from damgan_cli.training.adversary import ProjectedDiscriminator
-from damgan_cli.training.config import PRESETS, WEIGHTS, TrainingConfig, inherited, parse_settings
+from damgan_cli.training.config import PRESETS, WEIGHTS, TrainingConfig, going_on, inherited, parse_settings
 from damgan_cli.training.device_data import DeviceBatches
 from damgan_cli.training.loop import Trainer, run
 from damgan_cli.training.objective import Term
@@ -291,7 +291,7 @@ def main() -> None:
     out = args.work / "out"
     out.mkdir(parents=True, exist_ok=True)
     settings, start = parse_settings(args.set), load_weights(args.init)
-    config = PRESETS[args.preset].with_settings(inherited(start)).with_settings(settings)
+    config = going_on(PRESETS[args.preset], inherited(start), settings)
     device, packs = torch.device(args.device), args.work / "packs"
     constants_once()
     perceptual = load_lpips(config.perceptual, args.perceptual_weights) if config.perceptual else None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from damgan_cli.inpainting.inpainter import Inpainter
     from damgan_cli.model import Generator
 
-    _Batch = tuple[Tensor, Tensor, float | None, Tensor | None, bool]  # what `generate` is asked for
+    _Batch = tuple[Tensor, Tensor, float | None, Tensor | None, bool, bool]  # what `generate` is asked for
 
 HOLE_SHARE = (0.2, 0.3)
 _KINDS = 16  # different photos and masks at most; a folder repeats them
@@ -56,9 +56,9 @@ class Bench:
         batches: list[_Batch] = []
 
         def record(
-            image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None, light: bool
+            image: Tensor, mask: Tensor, blur: float | None, given: Tensor | None, light: bool, near: bool
         ) -> Tensor:
-            batches.append((image, mask, blur, given, light))
+            batches.append((image, mask, blur, given, light, near))
             return _gray(image, mask)
 
         asked: list[list[_Batch]] = []

@@ -64,8 +64,9 @@ class Network:
         try:
             images, holes = zip(*((window.image, window.hole) for window in windows), strict=True)
             given = [window.given for window in windows if window.given is not None]  # all or none
+            near = all(window.scale == 1 for window in windows)
             filled = self._forward(
-                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None, light
+                np.stack(images), np.stack(holes), blur, np.stack(given) if given else None, light, near
             )
             if not np.isfinite(filled).all():
                 raise WeightsError(
@@ -95,6 +96,7 @@ class Network:
         blur: float | None,
         given: NDArray[np.float32] | None,
         light: bool,
+        near: bool,
     ) -> NDArray[np.float32]:
         """(B, h, w, 3) in [-1, 1] and (B, h, w) -> (B, h, w, 4): the result and M_0."""
         arrays = [torch.from_numpy(images), torch.from_numpy(holes)]
@@ -107,7 +109,7 @@ class Network:
             mask = hole[:, None].float()  # (B, 1, h, w)
             first = start[0].permute(0, 3, 1, 2) if start else None
             rgb = image.permute(0, 3, 1, 2)  # channels last already
-            filled = self.generate(rgb, mask, blur, first, light)
+            filled = self.generate(rgb, mask, blur, first, light, near)
             return filled.permute(0, 2, 3, 1).cpu().numpy()
 
     @torch.inference_mode()
@@ -118,16 +120,18 @@ class Network:
         blur: float | None = None,
         given: torch.Tensor | None = None,
         light: bool = False,
+        near: bool = True,
     ) -> torch.Tensor:
         """(B, 3, h, w) in [-1, 1] and (B, 1, h, w) on the device -> (B, 4, h, w): the bare result and M_0.
 
         With ``blur`` the DAM stage refines the fill of half the size, blurred by so many px; with ``given``
         (B, 3, h, w) it refines that. ``light`` is for windows without a blur, see `Generator.forward`. On a
-        CPU only what windows look at is computed, in and near the hole; elsewhere it may be 0.
+        CPU only what windows look at is computed if they do so ``near`` the hole alone, that is at full
+        resolution: in a reduced one pixels that are filled may count as known. The rest means nothing.
         """
         h, w = mask.shape[2:]
         margin = None  # on a GPU whole pictures are as fast, and the host need not wait for the mask
-        if self.device.type == "cpu":
+        if self.device.type == "cpu" and near:
             margin = SEEN if given is None else SEEN_OF_GIVEN
         low = self._base != torch.float32
         autocast: Any = torch.autocast(self.device.type, self._base) if low else contextlib.nullcontext()

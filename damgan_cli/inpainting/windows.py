@@ -33,8 +33,9 @@ _SOFT = 3  # px (σ, on the window) over which one fill fades into the other
 _NEARLY_ALL = 0.8  # share of the hole in sight that is one part's, if that is alone
 _STEADY = 6.0  # px (σ): on larger scales colours stay those of what is refined
 SEEN = 3
-"""How far (px, on the window) from the hole a fill is looked at: seams are matched at its border, and
-fakeness is enlarged, also where the window has known pixels in place of the photo's last missing ones."""
+"""How far (px) from the hole a fill is looked at in a window that is not reduced: seams are matched at its
+border. In a reduced one it is looked at wherever a pixel of the photo is missing, also if most around it are
+known."""
 SEEN_OF_GIVEN = SEEN + math.ceil(4 * _STEADY)
 """The same of what refines a fill: as far as OpenCV's Gaussian reaches."""
 _COLOURS = np.arange(256, dtype=np.float32) / 127.5 - 1

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 _SCALES = (1, 2, 4, 8)
+_WIDEST_INNER = 4
+"""Times the channels outside: parameters grow with both, but memory with either alone."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class GeneratorConfig:
                 raise ValueError(f"{name} needs {length} widths, got {getattr(self, name)}")
         if self.dam_inner_channels and len(self.dam_inner_channels) != 4:
             raise ValueError(f"dam_inner_channels needs 4 widths or none, got {self.dam_inner_channels}")
+        pairs = zip(self.dam_inner_channels, self.dam_channels, strict=False)
+        if any(inner > _WIDEST_INNER * outer for inner, outer in pairs):
+            raise ValueError(
+                f"dam_inner_channels may be {_WIDEST_INNER} times dam_channels at most, "
+                f"got {self.dam_inner_channels}"
+            )
         scales = self.coarse_scales
         if not scales or len(set(scales)) < len(scales) or not set(scales) <= set(_SCALES):
             raise ValueError(f"generator config: coarse_scales are different ones of {_SCALES}, got {scales}")

@@ -317,7 +317,7 @@ class Generator(nn.Module):
         choice, after stochastic depth, Huang et al. 2016; docs/experiments.md, section 21).
 
         With a ``margin`` results and maps :math:`M_0 … M_2` are wanted in the hole and so many px around it
-        alone: what is further away may be 0. For inference on a CPU (model/regions.py).
+        alone: what is further away means nothing. For inference on a CPU (model/regions.py).
         Raises ValueError on other shapes.
         """
         B, channels, H, W = image.shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from damgan_cli.errors import TrainingError
@@ -111,11 +112,13 @@ class TrainingConfig:
         """Refuse values no training can run with. Raises TrainingError."""
         from damgan_cli.masks.generate import MASK_KINDS
 
-        checks = [
-            (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
-            (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
+        _check(  # how many images these are is counted below
             (0 <= self.refined_share < 1, "refined_share must be at least 0 and less than 1"),
             (0 <= self.light_share < 1, "light_share must be at least 0 and less than 1"),
+        )
+        _check(
+            (self.size >= 16 and self.size % 16 == 0, "size must be a multiple of 16"),
+            (0 <= self.zoom_share <= 1, "zoom_share must be within 0..1"),
             (
                 self.crop_scale == "photo" if isinstance(self.crop_scale, str) else self.crop_scale >= 1,
                 "crop_scale is a number of at least 1, or photo",
@@ -163,12 +166,7 @@ class TrainingConfig:
                 0 <= self.irregular_ratio[0] < self.irregular_ratio[1] <= 1,
                 "irregular_ratio must rise within 0..1",
             ),
-        ]
-        for ok, message in checks:
-            if not ok:
-                raise TrainingError(
-                    f"Bad training setting: {message}.", "See --set in `damgan train --help`."
-                )
+        )
 
     @property
     def refined_images(self) -> int:
@@ -178,7 +176,11 @@ class TrainingConfig:
     @property
     def light_images(self) -> int:
         """How many images of a batch, the last, are light; some that are not refined either are not."""
-        return int(self.light_share * (self.batch_size - self.refined_images))
+        return self.lights(self.light_share)
+
+    def lights(self, share: float) -> int:
+        """``light_images`` for another ``light_share``."""
+        return int(share * (self.batch_size - self.refined_images))
 
     @property
     def largest_crop(self) -> float:
@@ -196,13 +198,14 @@ class TrainingConfig:
         tidy["generator"] = GeneratorConfig.from_dict(values["generator"])
         return cls(**tidy)
 
-    def with_settings(self, settings: Mapping[str, Any]) -> TrainingConfig:
+    def with_settings(self, *settings: Mapping[str, Any]) -> TrainingConfig:
         """A copy with fields changed by name; a dictionary for ``generator`` changes fields of it.
 
-        Raises TrainingError for an unknown name or a value of another kind.
+        Of several the last counts most, and only together they must make sense. Raises TrainingError for an
+        unknown name or a value of another kind.
         """
         values = self.to_dict()
-        for name, given in settings.items():
+        for name, given in chain.from_iterable(some.items() for some in settings):
             if name not in values:
                 raise TrainingError(
                     f"Unknown training setting {name!r}.", f"Use one of: {', '.join(values)}."
@@ -224,6 +227,26 @@ class TrainingConfig:
             return TrainingConfig.from_dict(values)
         except (TypeError, ValueError) as problem:
             raise TrainingError(f"Bad training settings: {problem}.") from problem
+
+
+def _check(*checks: tuple[object, str]) -> None:
+    for ok, message in checks:
+        if not ok:
+            raise TrainingError(f"Bad training setting: {message}.", "See --set in `damgan train --help`.")
+
+
+def going_on(
+    config: TrainingConfig, learned: Mapping[str, Any], settings: Mapping[str, Any]
+) -> TrainingConfig:
+    """``config`` with what was ``learned`` before, as of `inherited`, and ``settings``, which count more.
+
+    A batch too small for a light image goes without, unless ``settings`` ask for it. Raises TrainingError.
+    """
+    whole = config.with_settings({**learned, "light_share": 0.0}, settings)
+    share = learned["light_share"]
+    if "light_share" in settings or not whole.lights(share):
+        return whole
+    return replace(whole, light_share=share)
 
 
 def inherited(weights: Weights) -> dict[str, Any]:

@@ -242,7 +242,9 @@ class Trainer:
         # through JSON, so that tuples and lists compare alike
         with damage_told(path):
             # what an earlier version did not know has its default
-            began = {**state, "config": TrainingConfig.from_dict(state["config"]).to_dict()}
+            config, default = state["config"], TrainingConfig().to_dict()
+            widths = {**default["generator"], **config["generator"]}
+            began = {**state, "config": {**default, **config, "generator": widths}}
             differing = [key for key, value in mine.items() if json.dumps(began[key]) != json.dumps(value)]
         if differing:
             raise TrainingError(

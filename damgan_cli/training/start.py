@@ -71,7 +71,7 @@ def train(
 
     Raises TrainingError, WeightsError, DeviceError, ImageFileError: each says what to do.
     """
-    from damgan_cli.training.config import CHECKPOINT, LEARNED_WAYS, PRESETS, WEIGHTS, inherited
+    from damgan_cli.training.config import CHECKPOINT, LEARNED_WAYS, PRESETS, WEIGHTS, going_on, inherited
 
     if preset not in PRESETS:
         raise TrainingError(
@@ -123,13 +123,13 @@ def train(
     saved = load_checkpoint(checkpoint) if resume else None
     start = load_weights(init_from) if init_from else None
     if start is not None:
-        config = PRESETS[preset].with_settings(inherited(start)).with_settings(settings)
+        config = going_on(PRESETS[preset], inherited(start), settings)
     elif saved is not None:  # as it began; all of it is compared later
         with damage_told(checkpoint):
             widths = GeneratorConfig.from_dict(saved["config"]["generator"]).to_dict()
             ways = {name: float(saved["config"].get(name, 0)) for name in LEARNED_WAYS}
             began = {"generator": widths, **ways}
-        config = PRESETS[preset].with_settings(began).with_settings(settings)
+        config = going_on(PRESETS[preset], began, settings)
     with _extra_told():
         perceptual = load_lpips(config.perceptual, features) if config.perceptual else None
     bad: list[ImageFileError] = []

@@ -8,6 +8,7 @@ import torch
 
 from damgan_cli import Inpainter
 from damgan_cli.inpainting import exemplar
+from damgan_cli.inpainting.windows import Window
 from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import save_weights
 from tests.inpainting.holes import hole_with, photo
@@ -32,19 +33,17 @@ def test_windows_are_filled_in_the_ways_that_the_weights_learned(
 
     def watched(image, mask, refined=0, sigma=None, *, given=None, light=0, margin=None):
         batch = len(image)
-        assert margin == 3
         assert refined in (0, batch)
         assert light in (0, batch)
-        used.append((batch, refined > 0, sigma, light > 0))
+        used.append((batch, refined > 0, sigma, light > 0, margin))
         return generator(image, mask, refined, sigma, given, light, margin)
 
     monkeypatch.setattr(inpainter.generator, "forward", watched)
-    deep = (True, 3.0, False) if refined_share and fit == "auto" else (False, None, False)
-    shallow = (False, None, bool(light_share))
+    deep = (True, 3.0, False, 3) if refined_share and fit == "auto" else (False, None, False, 3)
+    shallow = (False, None, bool(light_share), 3)
+    reduced = (False, None, False, None if fit == "auto" else 3)
     strokes = [(100, 100 + 2 * depth, 50, 550) for depth in (70, 50, 20)]
-    for box, way in zip(
-        [*strokes, (100, 240, 200, 340)], (deep, deep, shallow, (False, None, False)), strict=True
-    ):
+    for box, way in zip([*strokes, (100, 240, 200, 340)], (deep, deep, shallow, reduced), strict=True):
         used.clear()
         inpainter.fill_batch([photo(300, 600)] * 2, [hole_with((300, 600), box)] * 2)
         assert (2, *way) in used
@@ -91,7 +90,8 @@ def test_reduced_windows_are_refined_octave_by_octave(
     generator = inpainter.generator.forward
 
     def watched(image, mask, *refined, given=None, light=0, margin=None):
-        assert margin == (3 if given is None else 27)
+        reduced = fit != "native" and box[1] - box[0] == 200
+        assert margin == (27 if given is not None else None if reduced else 3)
         started.extend([] if given is None else [given.shape[2:]])
         assert not light
         return generator(image, mask, *refined, given=given, light=light, margin=margin)
@@ -124,9 +124,31 @@ def test_what_is_computed_near_holes_fills_them_as_before(tiny_weights, tmp_path
 
     monkeypatch.setattr(inpainter.generator, "forward", of_everything)
     (whole,) = inpainter.fill_batch(photos, holes)
-    assert any(saved)
+    reduced = fit == "auto" and box in ((60, 200, 400, 540), (10, 310, 50, 950))
+    assert any(saved) != reduced
     assert abs(near.rgb.astype(int) - whole.rgb).max() <= 1
     assert np.allclose(near.fakeness, whole.fakeness, atol=1e-4)
+
+
+def test_a_reduced_window_is_looked_at_beyond_its_hole(tiny_weights, tmp_path, monkeypatch):
+    """An arm, 13 px wide, of a hole that is 300 px deep: on a window 15 times smaller it is known."""
+    save_weights(
+        tmp_path / "weights", load_weights(tiny_weights).generator, {"training": {"size": 128}}, "tiny"
+    )
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32")
+    hole = hole_with((1300, 1700), (300, 900, 200, 800), (608, 621, 800, 1600))
+    prepared, beyond = Window.prepared, []
+
+    def watched(window, fill, *given, **how):
+        part = window.part[:: window.scale, :: window.scale]
+        beyond.append((window.scale, int((part & ~window.hole).sum())))
+        assert (fill[..., 3][part] > 0).all()
+        return prepared(window, fill, *given, **how)
+
+    monkeypatch.setattr(Window, "prepared", watched)
+    inpainter.fill_batch([photo(1300, 1700)], [hole])
+    assert max(beyond)[0] == 15
+    assert max(beyond)[1] > 50
 
 
 OBJECTS = pytest.mark.parametrize(

@@ -289,8 +289,10 @@ def test_features_are_fused_as_if_they_were_concatenated(smaller):
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 12), (8, 11)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_convolution_to_three_channels_is_that_convolution(size, dtype):
+def test_a_convolution_to_three_channels_is_that_convolution(size, dtype, monkeypatch):
     """Also where there is no 2x2 of pixels to compute at once."""
+    shuffled, shuffle = [], F.pixel_shuffle
+    monkeypatch.setattr(F, "pixel_shuffle", lambda x, by: shuffled.append(by) or shuffle(x, by))
     torch.manual_seed(0)
     found = ToImage(5).to(dtype)
     wanted = nn.Conv2d(5, 3, 3, padding=1).to(dtype)
@@ -298,6 +300,8 @@ def test_a_convolution_to_three_channels_is_that_convolution(size, dtype):
     x = torch.rand(2, 5, *size, dtype=dtype)
     with torch.inference_mode():
         torch.testing.assert_close(found(x), wanted(x))
+    assert shuffled == ([2] if size == (8, 12) else [])
+    assert all(isinstance(stage.decode0.conv, ToImage) for stage in Generator(SMALL).children())
 
 
 def test_composite_takes_known_pixels_from_the_photo():
@@ -317,6 +321,7 @@ def test_config_survives_json_and_refuses_nonsense():
     assert GeneratorConfig.from_dict(inner.to_dict()) == inner
     for bad in (
         {**config.to_dict(), "dam_inner_channels": [8, 16, 48]},
+        {**config.to_dict(), "dam_inner_channels": [8, 16, 1 << 14, 128]},
         {**config.to_dict(), "extra": [1]},
         {**config.to_dict(), "dam_channels": [1, 2, 3]},
         {**config.to_dict(), "dam_channels": [1, 2, 3, -4]},

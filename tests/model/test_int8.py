@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -153,6 +154,19 @@ def test_zero_points_are_of_what_light_images_have_too(generator):
         features = torch.cat([x[-1:] for x in seen[1::2]])  # every second is of the fill of half the size
         wanted = -features.min() / (features.max() - features.min())
         assert (abs(zeros["dam_stage.decode3.conv"] / 255 - wanted) < 0.05) == light
+
+
+@needs_int8
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stays_so(wrong):
+    """Of each image by itself; rounded to levels it would be a number."""
+    conv = nn.Conv2d(16, 16, 3, padding=1)
+    x = torch.rand(2, 16, 8, 8)
+    x[1, 3, 4, 5] = wrong
+    with torch.inference_mode():
+        found = Int8Conv2d(conv, 0)(x)
+    assert found[0].isfinite().all()
+    assert found[1].isnan().all()
 
 
 @needs_int8

@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage import data
 
 from damgan_cli.errors import TrainingError
 from damgan_cli.evaluation.metrics import ssim
 from damgan_cli.model import losses as eq
 from damgan_cli.perceptual import Lpips
-from damgan_cli.training.adversary import Adversary, PatchDiscriminator
+from damgan_cli.training.adversary import Adversary, PatchDiscriminator, area
 from damgan_cli.training.config import BEST
 from damgan_cli.training.objective import (
     discriminator_loss,
@@ -159,6 +160,10 @@ def test_the_projected_discriminator_learns_to_tell_and_its_network_stays():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] - 0.2
+    with torch.no_grad():
+        real, false = (adversary.D(adversary.D.features(images)) for images in (truth, fake))
+    for truly, falsely in zip(real, false, strict=True):
+        assert ((truly - falsely) * area(mask, truly)).sum() > 0
     assert all(torch.equal(a, b) for a, b in zip(before, alexnet.parameters(), strict=True))
     filled = fake.clone().requires_grad_()
     adversary.generator_terms(truth, filled, mask)[0]["adv"].value.backward()
@@ -177,6 +182,11 @@ def test_alexnet_looks_once_at_what_was_filled(monkeypatch):
     truth, mask = torch.rand(3, 3, 64, 64) * 2 - 1, torch.zeros(3, 1, 64, 64)
     mask[..., 10:40, 20:50] = 1
     fake = (truth * (1 - mask)).requires_grad_()
+    areas = []
+    monkeypatch.setattr(
+        "damgan_cli.training.adversary.area",
+        lambda mask, logits: areas.append(mask) or area(mask, logits),
+    )
     terms, views = adversary.generator_terms(truth, fake, mask)
     terms["adv"].value.backward()
     fake.grad = None
@@ -184,6 +194,9 @@ def test_alexnet_looks_once_at_what_was_filled(monkeypatch):
     shared.backward()
     assert [len(images) for images in seen] == [3, 3]
     assert (views.truth * (1 - views.mask) - views.fake[-1]).abs().max() == 0
+    assert (views.truth * views.mask).abs().max() > 0
+    assert torch.equal(seen[1], F.interpolate(views.truth, scale_factor=2.0, mode="bilinear"))
+    assert all(mask is views.mask for mask in areas)
     assert fake.grad is None
     monkeypatch.setattr(adversary.D, "views", lambda *_: [views.truth, views.fake[-1].detach(), views.mask])
     alone = adversary(truth, fake, mask)["d"].value

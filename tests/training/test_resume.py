@@ -118,6 +118,10 @@ def test_a_checkpoint_without_settings_that_are_newer_goes_on(damgan, photos, tm
     del state["config"]["light_share"]
     torch.save(state, out / "checkpoint.pt")
     assert damgan(*command, "--resume").code == 0
+    state["config"]["newer_still"] = 1
+    torch.save(state, out / "checkpoint.pt")
+    newer = damgan(*command, "--resume")
+    assert (newer.code, "of a training with other config" in newer.err) == (2, True)
 
 
 def test_a_damaged_checkpoint_is_told(damgan, photos, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -61,6 +62,8 @@ def test_settings_are_checked_by_name_and_kind(photos, tmp_path):
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"refined_share": 0.9, "batch_size": 4}, "refined_share leaves no other image in a batch"),
         ({"light_share": 0.1}, "light_share is no whole image of a batch"),
+        ({"refined_share": math.inf}, "refined_share must be at least 0 and less than 1"),
+        ({"light_share": math.nan}, "light_share must be at least 0 and less than 1"),
     ):
         with pytest.raises(TrainingError, match=message):
             train(photos, tmp_path / "run", settings=settings, images=4)
@@ -96,3 +99,20 @@ def test_the_ways_of_filling_that_weights_have_learned_go_on_unless_set(photos, 
         assert inpainter.generator.config.dam_channels == (4, 4, 4, 4)
     resumed = train(photos, tmp_path / "second", settings=plain, images=4, resume=True)
     assert Inpainter(resumed.weights).weights.info["training"][way] == 0.5
+
+
+def test_shares_that_suit_the_batch_go_on_with_it(photos, tmp_path):
+    """Though they are none of whole images with the preset's; smaller batches go without."""
+    settings = {**TINY, "batch_size": 10, "light_share": 0.11}
+    first = train(photos, tmp_path / "run", settings=settings, images=10)
+    assert train(photos, tmp_path / "run", settings=settings, images=10, resume=True).finished
+    plain = {**TINY, "batch_size": 2}
+    for name, more, share in (
+        ("small", {}, 0),
+        ("same", {"batch_size": 10}, 0.11),
+        ("unset", {"light_share": 0}, 0),
+    ):
+        result = train(photos, tmp_path / name, settings={**plain, **more}, images=10, init=first.weights)
+        assert Inpainter(result.weights).weights.info["training"]["light_share"] == share
+    with pytest.raises(TrainingError, match="light_share is no whole image"):
+        train(photos, tmp_path / "no", settings={**plain, "light_share": 0.1}, images=4, init=first.weights)

@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch._dynamo import lookup_backend
 
+from damgan_cli.model.int8 import prepared
+from damgan_cli.perceptual import Lpips
 from damgan_cli.training.config import PRESETS
 from damgan_cli.weights.find import load_weights
 from tests.evaluation.random_lpips import random_weights
@@ -198,7 +200,7 @@ def test_further_losses_take_part(damgan, photos, tmp_path, changes):
     """Each is told, finite, and changes what comes out."""
     save_file(random_weights("alex"), tmp_path / "lpips-alex.safetensors")
     command = ["--images", 16, "--preset", "paper", "--perceptual-weights", tmp_path, "-q"]
-    plain = {name: value for name, value in changes.items() if name == "size"}
+    plain = {name: value for name, value in changes.items() if name in ("size", "batch_size")}
     for name, extra in (("without", plain), ("with", changes)):
         result = damgan("train", photos, "-o", tmp_path / name, *command, *settings(**extra))
         assert result.code == 0, result.err
@@ -211,6 +213,41 @@ def test_further_losses_take_part(damgan, photos, tmp_path, changes):
     )
     network = "D" if "r1_gamma" in changes else "G"
     assert any(not torch.equal(a, changed[network][name]) for name, a in without[network].items())
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_weights_that_fill_light_are_prepared_for_int8_so(damgan, photos, tmp_path, monkeypatch, share):
+    told = []
+
+    def watched(generator, examples, *, light):
+        told.append(light)
+        return prepared(generator, examples, light=light)
+
+    monkeypatch.setattr("damgan_cli.training.loop.prepared", watched)
+    settings_ = settings(batch_size=4, light_share=share)
+    assert damgan("train", photos, "-o", tmp_path / "run", "--images", 4, *settings_, "-q").code == 0
+    assert told == [share > 0]
+
+
+def test_alexnet_looks_at_each_picture_of_a_step_once(damgan, photos, tmp_path, monkeypatch):
+    """A projected discriminator sees in its own turn what G learned from."""
+    save_file(random_weights("alex"), tmp_path / "lpips-alex.safetensors")
+    seen, look = [], Lpips.features
+    monkeypatch.setattr(
+        Lpips, "features", lambda self, image, taps: seen.append(len(image)) or look(self, image, taps)
+    )
+    projected = {
+        "size": 64,
+        "batch_size": 2,
+        "perceptual": "lpips_alex",
+        "lambda_perceptual": 1,
+        "discriminator": "projected",
+        "lambda_adv": 0.5,
+    }
+    command = ["--images", 6, "--preset", "paper", "--perceptual-weights", tmp_path, "-q"]
+    result = damgan("train", photos, "-o", tmp_path / "run", *command, *settings(**projected))
+    assert result.code == 0, result.err
+    assert seen == [2, 2] * 3
 
 
 def test_small_and_large_photos_are_cropped_to_size(damgan, photos, tmp_path):
