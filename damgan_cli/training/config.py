@@ -242,11 +242,11 @@ def going_on(
 
     A batch too small for a light image goes without, unless ``settings`` ask for it. Raises TrainingError.
     """
-    whole = config.with_settings({**learned, "light_share": 0.0}, settings)
+    without = config.with_settings({**learned, "light_share": 0.0}, settings)
     share = learned["light_share"]
-    if "light_share" in settings or not whole.lights(share):
-        return whole
-    return replace(whole, light_share=share)
+    if "light_share" not in settings and 0 < share < 1 and not without.lights(share):
+        return without
+    return config.with_settings(learned, settings)
 
 
 def inherited(weights: Weights) -> dict[str, Any]:

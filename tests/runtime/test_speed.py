@@ -140,6 +140,10 @@ def test_no_type_is_measured_that_an_older_cpu_lacks(instructions, wanted, cache
     assert cache.is_dir()  # of this test alone: these are no figures of the CPU as it is
 
 
+TOLD = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""What oneDNN (two names) and torch may be told to do without."""
+
+
 def test_a_given_number_type_is_not_measured(measured, cache):
     assert choose_dtype("float32", CPU) is torch.float32
     assert choose_dtype("bfloat16", CPU) is torch.bfloat16
@@ -156,7 +160,7 @@ def test_figures_are_remembered_for_the_machine_threads_torch_and_use(measured, 
         (speed, "machine", lambda: "another CPU"),
         (torch, "get_num_threads", lambda: 77),
         (torch, "__version__", "9.9"),
-        (os, "environ", os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
+        *((os, "environ", os.environ | {name: "AVX2"}) for name in TOLD),
     ]
     for number, change in enumerate(changes, 2):
         with monkeypatch.context() as patch:
@@ -165,7 +169,7 @@ def test_figures_are_remembered_for_the_machine_threads_torch_and_use(measured, 
         assert measured["count"] == number
     assert choose_dtype("auto", CPU, training=True) is torch.float32
     assert choose_dtype("auto", CPU) is torch.bfloat16
-    assert len(list(cache.iterdir())) == 6
+    assert len(list(cache.iterdir())) == 8
     about = [json.loads(path.read_bytes()) for path in cache.iterdir()]
     assert {"another CPU", speed.machine()} == {one["cpu"] for one in about}
 

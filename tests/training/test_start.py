@@ -13,7 +13,7 @@ import pytest
 from damgan_cli import Inpainter
 from damgan_cli.errors import TrainingError
 from damgan_cli.training import train
-from damgan_cli.training.config import parse_settings
+from damgan_cli.training.config import PRESETS, going_on, parse_settings
 from tests.training.small import TINY, stats
 
 
@@ -114,5 +114,8 @@ def test_shares_that_suit_the_batch_go_on_with_it(photos, tmp_path):
     ):
         result = train(photos, tmp_path / name, settings={**plain, **more}, images=10, init=first.weights)
         assert Inpainter(result.weights).weights.info["training"]["light_share"] == share
+    for wrong in (math.nan, math.inf, 1.5):  # of a damaged checkpoint
+        with pytest.raises(TrainingError, match="light_share must be"):
+            going_on(PRESETS["paper"], {"light_share": wrong}, {})
     with pytest.raises(TrainingError, match="light_share is no whole image"):
         train(photos, tmp_path / "no", settings={**plain, "light_share": 0.1}, images=4, init=first.weights)
