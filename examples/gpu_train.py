@@ -42,8 +42,9 @@ from damgan_cli.evaluation.features import load_lpips
 from damgan_cli.training.adversary import ProjectedDiscriminator
 from damgan_cli.training.config import PRESETS, WEIGHTS, TrainingConfig, going_on, inherited, parse_settings
 from damgan_cli.training.device_data import DeviceBatches
-from damgan_cli.training.loop import Trainer, run
+from damgan_cli.training.loop import Trainer
 from damgan_cli.training.objective import Term
+from damgan_cli.training.run import run
 from damgan_cli.training.schedule import Budget, learning_rate
 from damgan_cli.training.validation import Validation
 from damgan_cli.weights.find import load_weights

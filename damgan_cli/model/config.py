@@ -30,8 +30,9 @@ class GeneratorConfig:
     """How many times smaller than the photo the coarse stage sees it, powers of two: its result is the mean
     over them, with the same parameters for all. (1,) is the paper; larger ones reach further."""
     dam_inner_channels: tuple[int, ...] = ()
-    """Channels within the DAM stage's residual blocks, between their two convolutions, at its resolutions; ()
-    is as many as outside of them. At the deepest level half do as well (docs/experiments.md, section 22)."""
+    """Channels within the DAM stage's residual blocks, between their two convolutions, at its resolutions; at
+    most four times as many as outside, () is as many. At the deepest level half do as well
+    (docs/experiments.md, section 22)."""
 
     def __post_init__(self) -> None:
         for name, length in (("coarse_channels", 3), ("dam_channels", 4)):

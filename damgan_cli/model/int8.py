@@ -3,11 +3,10 @@
 As Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only
 inference" (2018), have it: what goes into a convolution is rounded to 256 levels with one zero point and,
 for each image, one step, its weights to 255 levels with a step for each output channel, and sums of their
-products are exact. oneDNN computes that twice as fast as bfloat16. The deepest level, a
-quarter of all operations with `photos`, bears it; what happens before it and after, at higher resolution,
-would be seen in the fill (docs/performance.md).
-Channels are scaled first so that each fills the levels, which changes nothing else (Nagel et al., "Data-free
-quantization through weight equalization and bias correction", 2019).
+products are exact. oneDNN computes that twice as fast as bfloat16. The deepest level, a quarter of all
+operations with `photos`, bears it; what happens before it and after, at higher resolution, would be seen in
+the fill (docs/performance.md). Channels are scaled first so that each fills the levels, which changes nothing
+else (Nagel et al., "Data-free quantization through weight equalization and bias correction", 2019).
 """
 
 from __future__ import annotations

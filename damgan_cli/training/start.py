@@ -112,7 +112,8 @@ def train(
     from damgan_cli.training.checkpoint import damage_told, load_checkpoint
     from damgan_cli.training.data import IN_MEMORY, Batches, load_photos
     from damgan_cli.training.device_data import DeviceBatches
-    from damgan_cli.training.loop import Trainer, run
+    from damgan_cli.training.loop import Trainer
+    from damgan_cli.training.run import run
     from damgan_cli.training.schedule import Budget
     from damgan_cli.training.validation import Validation
     from damgan_cli.weights.find import load_weights

@@ -105,7 +105,7 @@ def test_without_a_compiler_compile_says_so(damgan, photos, tmp_path, monkeypatc
 def test_minutes_end_the_schedule(damgan, photos, tmp_path, monkeypatch):
     """By a clock that goes on by 0.05 s each time it is asked."""
     clock = SimpleNamespace(perf_counter=itertools.count(step=0.05).__next__)
-    monkeypatch.setattr("damgan_cli.training.loop.time", clock)
+    monkeypatch.setattr("damgan_cli.training.run.time", clock)
     out = tmp_path / "run"
     result = damgan("train", photos, "-o", out, "--minutes", 0.02, *settings(warmup_images=0), "-q")
     assert result.code == 0, result.err
@@ -223,7 +223,7 @@ def test_weights_that_fill_light_are_prepared_for_int8_so(damgan, photos, tmp_pa
         told.append(light)
         return prepared(generator, examples, light=light)
 
-    monkeypatch.setattr("damgan_cli.training.loop.prepared", watched)
+    monkeypatch.setattr("damgan_cli.training.run.prepared", watched)
     settings_ = settings(batch_size=4, light_share=share)
     assert damgan("train", photos, "-o", tmp_path / "run", "--images", 4, *settings_, "-q").code == 0
     assert told == [share > 0]
