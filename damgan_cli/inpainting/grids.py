@@ -7,6 +7,7 @@ an edge or a line has none.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import cv2
@@ -30,8 +31,9 @@ _TAPER = np.outer(*2 * [np.hanning(_SIDE + 2)[1:-1]]).astype(np.float32)
 _TAPER /= np.sqrt(np.square(_TAPER).mean())
 _down, _across = np.meshgrid(*2 * [np.fft.fftfreq(_SIDE, 1 / _SIDE)], indexing="ij")
 _far = np.hypot(_down, _across)
-_SHIFTS = (_far >= _LAGS[0]) & (_far <= _LAGS[1]) & ((_down > 0) | ((_down == 0) & (_across > 0)))
-_HALVES = (_down[_SHIFTS] / 2).astype(int), (_across[_SHIFTS] / 2).astype(int)
+_asked = (_far >= _LAGS[0]) & (_far <= _LAGS[1]) & ((_down > 0) | ((_down == 0) & (_across > 0)))
+_SHIFTS = np.flatnonzero(_asked)
+_HALVES = ((_down[_asked] / 2).astype(int) % _SIDE) * _SIDE + (_across[_asked] / 2).astype(int) % _SIDE
 
 
 def gridness(
@@ -68,17 +70,27 @@ def _repeated(windows: NDArray[np.float32]) -> NDArray[np.float32]:
 
     That is the highest peak of their autocorrelation: what it has at some shift and not at half of it.
     """
-    windows = (windows - windows.mean((1, 2), keepdims=True)) * _TAPER
-    energy = np.square(windows).mean((1, 2))
-    alike = _autocorrelation(windows) / _autocorrelation(_TAPER[None])
-    peaks = alike[:, _SHIFTS] - np.maximum(alike[:, _HALVES[0], _HALVES[1]], 0)
-    return cast("NDArray[np.float32]", np.where(energy > _FAINT**2, peaks.max(1), 0))
+    windows = windows - windows.mean((1, 2), keepdims=True)
+    windows *= _TAPER
+    alike = _autocorrelation(windows)
+    faint = alike[:, 0] <= _FAINT**2
+    alike /= np.maximum(alike[:, :1], 1e-6)
+    alike *= _untapered()
+    peaks = alike.take(_SHIFTS, 1) - np.maximum(alike.take(_HALVES, 1), 0)
+    return cast("NDArray[np.float32]", np.where(faint, 0, peaks.max(1)))
+
+
+@cache
+def _untapered() -> NDArray[np.float32]:
+    """(`_SIDE`²,): what makes an autocorrelation that of windows that do not fade towards their border."""
+    taper = _autocorrelation(_TAPER[None])
+    return cast("NDArray[np.float32]", taper[0, 0] / taper[0])
 
 
 def _autocorrelation(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, `_SIDE`, `_SIDE`), 1 without a shift; as shifts leave on one side they enter on the other."""
+    """(N, `_SIDE`²): as shifts leave on one side they enter on the other; mean square without a shift."""
     import torch  # here, as `damgan paint` asks plan.py for its options before it loads torch
 
-    spectrum = torch.fft.rfft2(torch.from_numpy(windows))  # numpy's takes three times as long
-    products = torch.fft.irfft2(spectrum.real.square() + spectrum.imag.square())
-    return cast("NDArray[np.float32]", (products / products[:, :1, :1].clamp_min(1e-6)).numpy())
+    spectrum = torch.fft.rfft2(torch.from_numpy(windows), norm="forward")  # numpy's takes three times as long
+    products = torch.fft.irfft2(spectrum.real.square() + spectrum.imag.square(), norm="forward")
+    return cast("NDArray[np.float32]", products.numpy().reshape(len(windows), -1))

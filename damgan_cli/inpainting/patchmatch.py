@@ -240,7 +240,7 @@ class Field:
 
 def rows_of(values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
     """``values[numbers]``, several times as fast; the first or last where there is none of that number."""
-    return np.take(values, numbers, axis=0, mode="clip")
+    return values.take(numbers, axis=0, mode="clip")
 
 
 def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.random.Generator) -> Numbers:

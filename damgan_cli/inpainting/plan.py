@@ -163,7 +163,6 @@ def _windows(
                 cores = list(_cores(own[tight], depth[around][tight], reach))
                 if cores:
                     deep[label], first_scales[label] = cores, max(first for _, _, (first, _) in cores)
-    del depth  # it may be large
     shallow = np.flatnonzero(first_scales[1:] == 1) + 1
     for group in _joined(boxes[shallow], hole.shape):
         chosen = np.zeros(count, bool)
@@ -172,7 +171,11 @@ def _windows(
         bottom, right = boxes[chosen, 2:].max(0).tolist()
         around = (slice(top, bottom), slice(left, right))
         own = chosen[parts[around]] & mine[around]
-        yield from _cells(rgb, hole, own, (y0 + top, x0 + left), 1)
+        for window in _cells(rgb, hole, own, (y0 + top, x0 + left), 1):
+            if window.box == region:
+                window.depths = depth  # the same, and it takes time
+            yield window
+    del depth  # it may be large
     for label, cores in deep.items():
         top, left, bottom, right = boxes[label].tolist()
         around, corner = (slice(top, bottom), slice(left, right)), (y0 + top, x0 + left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,18 @@ def test_the_truth_under_the_hole_never_reaches_a_window(name):
     for one, two in zip(plan(rgb, hole), plan(other, hole), strict=True):
         assert np.array_equal(one.image, two.image)
         assert (one.image[one.hole] == 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in HOLES if name != "everything"])
+def test_depths_are_of_the_hole_as_the_window_has_it(name):
+    """Also where the plan has them already, as of strokes that share one window with all of a photo."""
+    hole = HOLES[name]
+    for window in plan(photo(*hole.shape), hole):
+        seen = window.hole.astype(np.uint8)
+        exact = cv2.distanceTransform(seen, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        assert np.array_equal(window.depths, exact)
+    if name == "specks":
+        assert all("depths" in vars(window) for window in plan(photo(*hole.shape), hole))
 
 
 def test_small_photos_are_their_own_window():
