@@ -145,7 +145,7 @@ def _windows(
 ) -> Iterator[Window]:
     height, width = hole.shape
     y0, x0 = region[0].start, region[1].start
-    depth = cv2.distanceTransform(hole[region].astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth: Any = cv2.distanceTransform(hole[region].astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     np.minimum(depth, max(height, width) / 2, out=depth)  # it is huge where nothing is known
     kernel = np.ones((2 * _MERGE + 1, 2 * _MERGE + 1), np.uint8)
     count, parts, stats, _ = cv2.connectedComponentsWithStats(cv2.dilate(mine.astype(np.uint8), kernel))
@@ -163,6 +163,8 @@ def _windows(
                 cores = list(_cores(own[tight], depth[around][tight], reach))
                 if cores:
                     deep[label], first_scales[label] = cores, max(first for _, _, (first, _) in cores)
+    measured = depth if depth.size <= LARGEST**2 else None  # a window is no larger
+    del depth  # it may be large
     shallow = np.flatnonzero(first_scales[1:] == 1) + 1
     for group in _joined(boxes[shallow], hole.shape):
         chosen = np.zeros(count, bool)
@@ -172,10 +174,9 @@ def _windows(
         around = (slice(top, bottom), slice(left, right))
         own = chosen[parts[around]] & mine[around]
         for window in _cells(rgb, hole, own, (y0 + top, x0 + left), 1):
-            if window.box == region:
-                window.depths = depth  # the same, and it takes time
+            if measured is not None and window.box == region:
+                window.depths = measured  # the same, and it takes time
             yield window
-    del depth  # it may be large
     for label, cores in deep.items():
         top, left, bottom, right = boxes[label].tolist()
         around, corner = (slice(top, bottom), slice(left, right)), (y0 + top, x0 + left)
