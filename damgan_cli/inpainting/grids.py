@@ -33,7 +33,7 @@ _down, _across = np.meshgrid(*2 * [np.fft.fftfreq(_SIDE, 1 / _SIDE)], indexing="
 _far = np.hypot(_down, _across)
 _asked = (_far >= _LAGS[0]) & (_far <= _LAGS[1]) & ((_down > 0) | ((_down == 0) & (_across > 0)))
 _SHIFTS = np.flatnonzero(_asked)
-_HALVES = ((_down[_asked] / 2).astype(int) % _SIDE) * _SIDE + (_across[_asked] / 2).astype(int) % _SIDE
+_HALVES = (_down[_asked] / 2).astype(int) * _SIDE + (_across[_asked] / 2).astype(int) % _SIDE
 
 
 def gridness(
