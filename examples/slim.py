@@ -14,11 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from damgan_cli.model import Generator
-from damgan_cli.model.generator import LEAK
-from damgan_cli.model.int8 import prepared
 from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.training.config import PRESETS
 from damgan_cli.training.data import Batches, find_photos, load_photos
@@ -98,7 +95,7 @@ def teach(slim, watch):
         for name, block in blocks.items():
             x, y = watch.both[name]
             with watch.autocast():
-                found = block.conv2(F.leaky_relu(block.conv1(x), LEAK))
+                found = block.conv2(block.conv1(x))
             errors[name] = unexplained(found, y - x)
         optimizer.zero_grad()
         sum(errors.values()).backward()
@@ -126,14 +123,12 @@ def main(weights, photos, out, channels=None):
     watch = Watch(old.generator, batches)
     slim = narrowed(watch, int(channels or old.generator.config.inner_channels[-1] // 2))
     teach(slim, watch)
-    examples = (batches.tensors(watch.shown + number, torch.device("cpu")) for number in range(EXAMPLES))
     training = old.info.get("training", {})
-    slim, zeros = prepared(slim.cpu(), examples, light=bool(training.get("light_share", 0)))
     training = {**training, "generator": slim.config.to_dict()}
     name, before = Path(out).name, old.info.get("name", old.name)
-    info = {**old.info, "name": name, "init": before, "training": training, "int8": zeros}
+    info = {**old.info, "name": name, "init": before, "training": training}
     info.pop("validation", None)  # of the old ones
-    save_weights(Path(out), slim, info, f"# {name}\n\n{before}, narrowed by examples/slim.py.\n")
+    save_weights(Path(out), slim.cpu(), info, f"# {name}\n\n{before}, narrowed by examples/slim.py.\n")
 
 
 if __name__ == "__main__":

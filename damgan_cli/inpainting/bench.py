@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
-from damgan_cli.model.int8 import Int8Conv2d
 from damgan_cli.photos.write import write_png
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ def layers(inpainter: Inpainter, side: int = 128, rounds: int = 5) -> list[dict[
     hooks = [
         hook
         for name, module in generator.named_modules()
-        if isinstance(module, (nn.Conv2d, Int8Conv2d))
+        if isinstance(module, nn.Conv2d)
         for hook in (
             module.register_forward_pre_hook(before(name)),
             module.register_forward_hook(after(name)),

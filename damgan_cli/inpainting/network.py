@@ -15,6 +15,7 @@ from damgan_cli.errors import DeviceError, WeightsError
 from damgan_cli.inpainting.plan import LARGEST, NATIVE
 from damgan_cli.inpainting.windows import SEEN, SEEN_OF_GIVEN
 from damgan_cli.model.int8 import in_int8
+from damgan_cli.runtime import speed
 from damgan_cli.runtime.device import choose_device, choose_dtype
 from damgan_cli.weights.find import load_weights
 from damgan_cli.weights.folder import Weights
@@ -44,12 +45,11 @@ class Network:
     ) -> None:
         self.device = choose_device(device)
         self.weights = weights if isinstance(weights, Weights) else load_weights(weights, offline=offline)
-        zeros = self.weights.info.get("int8")
-        self.dtype = self._base = choose_dtype(dtype, self.device, int8=zeros is not None)
+        self.dtype = self._base = choose_dtype(dtype, self.device)
         self.batch_size = batch_size or (_CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH)
         self._turn = threading.Lock()  # of threads that share a GPU: its memory is for one batch at a time
-        if zeros is not None and self.dtype == torch.int8:  # its deepest level
-            generator, self._base = in_int8(self.weights.generator, zeros), choose_dtype("auto", self.device)
+        if self.dtype == torch.int8:  # some of its convolutions
+            generator, self._base = in_int8(self.weights.generator), speed.fastest(training=False, int8=False)
         else:
             generator = copy.deepcopy(self.weights.generator)  # which may be used again as it is
         for conv in generator.modules():

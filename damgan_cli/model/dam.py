@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from damgan_cli.model.conv import convolve
+
 
 def upsample(x: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, 2h, 2w), nearest neighbour; the convolutions after it smooth."""
@@ -26,10 +28,10 @@ class Fuse(nn.Conv2d):
         its result is upsampled.
         """
         C = T.shape[1]
-        x = F.conv2d(T, self.weight[:, :C])
+        x = convolve(T, self.weight[:, :C])
         if T.shape[2:] != S.shape[2:]:
             x = upsample(x)
-        return x.add_(F.conv2d(S, self.weight[:, C:], self.bias))
+        return convolve(S, self.weight[:, C:], self.bias, onto=x)
 
 
 class DAMBlock(nn.Module):

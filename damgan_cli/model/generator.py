@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from damgan_cli.model.config import GeneratorConfig
+from damgan_cli.model.conv import LEAK, Conv
 from damgan_cli.model.dam import DAMBlock, Fuse
 from damgan_cli.model.regions import CALLS, CELL, LOOKS, cells_near, computed_near
 from damgan_cli.model.winograd import Conv3x3
 
-LEAK = 0.2
 LARGEST_BLUR = 4.0
 """σ (px) by which the fill of half the size is blurred at most before the DAM stage refines it."""
 
@@ -61,13 +61,13 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, dilation: int = 1, inner: int = 0) -> None:
         super().__init__()
-        self.conv1 = Conv3x3(channels, inner or channels, dilation)
+        self.conv1 = Conv3x3(channels, inner or channels, dilation, leaks=True)
         self.conv2 = Conv3x3(inner or channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
-        residual: Tensor = self.conv2(F.leaky_relu_(self.conv1(x), LEAK))
-        return residual.add_(x)
+        """(B, C, h, w) -> (B, C, h, w), for inference perhaps in the memory of ``x``."""
+        result: Tensor = self.conv2(self.conv1(x), onto=x)
+        return result
 
 
 class ToImage(nn.Conv2d):
@@ -103,12 +103,14 @@ class ResidualConv(nn.Module):
         super().__init__()
         self.block = ResidualBlock(channels, inner=inner)
         image = out_channels == 3 and stride == 1
-        self.conv = ToImage(channels) if image else nn.Conv2d(channels, out_channels, 3, stride, padding=1)
+        self.conv = (
+            ToImage(channels) if image else Conv(channels, out_channels, 3, stride, padding=1, leaks=True)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, h, w) -> skip (B, C, h, w) and output (B, C', h / stride, w / stride)."""
         skip = self.block(x)
-        return skip, F.leaky_relu_(self.conv(skip), LEAK)
+        return skip, self.conv(skip)
 
 
 class CoarseStage(nn.Module):
@@ -120,11 +122,11 @@ class CoarseStage(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         c0, c1, c2 = config.coarse_channels
-        self.stem = nn.Conv2d(4, c0, 5, padding=2)
+        self.stem = Conv(4, c0, 5, padding=2, leaks=True)
         self.encode0 = ResidualConv(c0, c1, stride=2)
         self.encode1 = ResidualConv(c1, c2, stride=2)
         self.middle = nn.Sequential(*[ResidualBlock(c2, d) for d in config.coarse_dilations])
-        self.decode2 = nn.Conv2d(c2, c1, 3, padding=1)
+        self.decode2 = Conv(c2, c1, 3, padding=1, leaks=True)
         self.fuse1 = Fuse(c1)
         self.decode1 = ResidualConv(c1, c0)
         self.fuse0 = Fuse(c0)
@@ -133,11 +135,11 @@ class CoarseStage(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Blanked image (B, 3, H, W) and mask (B, 1, H, W) -> :math:`G_C(x)` (B, 3, H, W)."""
         x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
-        x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
+        x = self.stem(x)  # (B, c0, H, W)
         skip0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
         skip1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         x = self.middle(x)  # (B, c2, H/4, W/4)
-        x = F.leaky_relu_(self.decode2(x), LEAK)  # (B, c1, H/4, W/4)
+        x = self.decode2(x)  # (B, c1, H/4, W/4)
         x = self.decode1(self.fuse1(x, skip1))[1]  # (B, c0, H/2, W/2)
         x = self.decode0.block(self.fuse0(x, skip0))  # (B, c0, H, W)
         result: Tensor = self.decode0.conv(x)  # (B, 3, H, W), linear
@@ -151,7 +153,7 @@ class DAMStage(nn.Module):
         super().__init__()
         c0, c1, c2, c3 = config.dam_channels
         i0, i1, i2, i3 = config.inner_channels
-        self.stem = nn.Conv2d(4, c0, 5, padding=2)
+        self.stem = Conv(4, c0, 5, padding=2, leaks=True)
         self.encode0 = ResidualConv(c0, c1, stride=2, inner=i0)
         self.encode1 = ResidualConv(c1, c2, stride=2, inner=i1)
         self.encode2 = ResidualConv(c2, c3, stride=2, inner=i2)
@@ -169,12 +171,12 @@ class DAMStage(nn.Module):
         ``light`` and ``margin`` are those of `Generator.forward`.
         """
         x = torch.cat([image, mask], dim=1)  # (B, 4, H, W)
-        x = F.leaky_relu_(self.stem(x), LEAK)  # (B, c0, H, W)
+        x = self.stem(x)  # (B, c0, H, W)
         S0, x = self.encode0(x)  # (B, c0, H, W), (B, c1, H/2, W/2)
         S1, x = self.encode1(x)  # (B, c1, H/2, W/2), (B, c2, H/4, W/4)
         S2, S3 = self.encode2(x)  # (B, c2, H/4, W/4), (B, c3, H/8, W/8)
         near, far = self.middle[: len(self.middle) // 2], self.middle[len(self.middle) // 2 :]
-        T3 = near(S3)  # (B, c3, H/8, W/8)
+        T3 = near(S3.clone())  # (B, c3, H/8, W/8); blocks may write into what they get
         if not light:
             T3 = far(T3)
         elif light < len(T3):
@@ -200,7 +202,7 @@ class DAMStage(nn.Module):
             return layer(T, S)
         # what finer levels look at counts too
         cells = cells_near(mask, margin + LOOKS * (2**level - 1), CELL * 2**level)
-        return computed_near(layer, T, S, cells, CALLS[level])
+        return computed_near(layer, T, S, cells, CALLS[torch.get_num_threads() == 1][level])
 
 
 class Generator(nn.Module):

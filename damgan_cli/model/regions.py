@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,8 +28,9 @@ LOOKS = 3
 """How far (px) a decoding layer looks: three convolutions of 3x3."""
 CELL = 8
 """Side (px of a feature) of what rectangles are made of."""
-CALLS = 160, 80, 24
-"""What a rectangle costs besides its area, at full, 1/2 and 1/4 resolution: as much as so many cells."""
+CALLS = {True: (32, 10, 3), False: (180, 70, 26)}
+"""What a rectangle costs besides its area, at full, 1/2 and 1/4 resolution: as much as so many cells, on one
+thread and on two, which wait for each other."""
 _AROUND = 4
 """px around a rectangle that are computed too, and not used: at least `LOOKS`, and even."""
 
@@ -66,6 +67,17 @@ def rectangles(cells: NDArray[np.bool_], call: int, top: int = 0, left: int = 0)
     yield from rectangles(second, call, *((top + place, left) if axis == 0 else (top, left + place)))
 
 
+def _places(cells: NDArray[np.bool_], call: int) -> list[Rectangle]:
+    """`rectangles`, or all of the image where they would cost more."""
+    found = list(rectangles(cells, call))
+    cost = sum(_area(bottom - top, right - left) + call for top, bottom, left, right in found)
+    return found if cost < cells.size else [_all_of(cells.shape)]
+
+
+def _all_of(shape: Sequence[int]) -> Rectangle:
+    return 0, shape[0], 0, shape[1]
+
+
 def _area(height: Any, width: Any) -> Any:
     """In cells, of rectangles with what is around them; of numbers or arrays."""
     return (height + 2 * _AROUND // CELL) * (width + 2 * _AROUND // CELL)
@@ -87,13 +99,11 @@ def computed_near(layer: Layer, T: Tensor, S: Tensor, cells: Tensor, call: int) 
     """What ``layer`` makes of ``T`` and ``S`` in the ``cells``; elsewhere it may be 0.
 
     ``S`` is (B, C, h, w), ``T`` likewise or half as large, ``cells`` (B, ⌈h/8⌉, ⌈w/8⌉) bool. ``call`` is as
-    for `rectangles`; where they would cost more than all of the pictures, these are computed at once.
+    for `rectangles`; where they would cost more than all of an image, that is computed.
     """
-    found = [
-        (number, place) for number, image in enumerate(cells.numpy()) for place in rectangles(image, call)
-    ]
-    cost = sum(_area(bottom - top, right - left) + call for _, (top, bottom, left, right) in found)
-    if not found or cost >= cells.numel() + call:
+    # each image by itself, as int8 rounds by the range of what is computed at once
+    found = [(number, place) for number, image in enumerate(cells.numpy()) for place in _places(image, call)]
+    if all(place == _all_of(cells[0].shape) for _, place in found):
         return layer(T, S)
     B, _, h, w = S.shape
     smaller = h // T.shape[2]

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from damgan_cli.model.conv import Conv, followed
 
 _WIDE = 96
 """Channels from which the transforms cost less than they save (docs/performance.md)."""
@@ -50,19 +52,21 @@ _OUTPUT = torch.tensor(
 _TO_TILE, _TO_WEIGHTS, _FROM_TILE = (torch.kron(matrix, matrix) for matrix in (_INPUT, _WEIGHT, _OUTPUT))
 
 
-class Conv3x3(nn.Conv2d):
-    """A 3x3 convolution that keeps the size, with its bias: as `nn.Conv2d`, but faster where it can be.
+class Conv3x3(Conv):
+    """A 3x3 convolution that keeps the size: as `Conv`, but faster where it can be.
 
     That is in float32 on a CPU, in ``torch.inference_mode``. Results differ by rounding, some 1e-5 of theirs.
     """
 
-    def __init__(self, channels: int, out_channels: int, dilation: int = 1) -> None:
-        super().__init__(channels, out_channels, 3, padding=dilation, dilation=dilation)
+    def __init__(self, channels: int, out_channels: int, dilation: int = 1, *, leaks: bool = False) -> None:
+        super().__init__(channels, out_channels, 3, padding=dilation, dilation=dilation, leaks=leaks)
         self._transformed: tuple[tuple[int, int], Tensor] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', H, W)."""
-        return self._by_winograd(x) if self._pays(x) else super().forward(x)
+    def forward(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C', H, W), see `convolve`."""
+        if self._pays(x):
+            return followed(self._by_winograd(x), leaks=self.leaks, onto=onto)
+        return super().forward(x, onto)
 
     def _pays(self, x: Tensor) -> bool:
         if torch.compiler.is_compiling():  # or exporting; the compiler cannot look into what is asked next

@@ -47,38 +47,33 @@ def available_devices() -> list[str]:
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
-def choose_dtype(
-    spec: str, device: torch.device, *, training: bool = False, int8: bool = False
-) -> torch.dtype:
+def choose_dtype(spec: str, device: torch.device, *, training: bool = False) -> torch.dtype:
     """The number type that convolutions run in; results are float32 in any case.
 
     "auto" takes on a CPU what a measurement finds faster there, with the backward pass if ``training`` (see
-    `speed`), int8 only if the weights can (``int8``); on a GPU bfloat16, float16 where the card has no
-    bfloat16; else float32. Raises DeviceError for unknown names, for float16 on the CPU, and for int8 where
-    it cannot be had.
+    `speed`); on a GPU bfloat16, float16 where the card has no bfloat16; else float32. Raises DeviceError for
+    unknown names, for float16 on the CPU, and for int8 where it cannot be had.
     """
     if spec == "auto":
         if device.type == "cuda":
             return (
                 torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
             )
-        return speed.fastest(training=training, int8=int8) if device.type == "cpu" else torch.float32
+        return speed.fastest(training=training) if device.type == "cpu" else torch.float32
     if spec not in DTYPES:
         raise DeviceError(f"There is no number type {spec!r}.", f"Use auto, {', '.join(DTYPES)}.")
     if spec == "float16" and device.type == "cpu":
         raise DeviceError("float16 is slower than float32 on a CPU.", "Use --dtype auto or bfloat16.")
     if spec == "int8":
-        _check_int8(device, zeros=int8)
+        _check_int8(device)
     return DTYPES[spec]
 
 
-def _check_int8(device: torch.device, *, zeros: bool) -> None:
+def _check_int8(device: torch.device) -> None:
     problem = None
     if device.type != "cpu":
         problem = f"int8 is for CPUs, not for {device}."
     elif not is_exact():
         problem = "This CPU, or this version of torch, has no exact int8 convolutions (AVX-VNNI)."
-    elif not zeros:
-        problem = "These weights have no zero points for int8."
     if problem:
         raise DeviceError(problem, "Use --dtype auto or bfloat16.")

@@ -29,7 +29,6 @@ from damgan_cli.training.schedule import learning_rate
 from damgan_cli.training.widen import widened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from damgan_cli.model import GeneratorOutput
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from damgan_cli.training.data import Batches
     from damgan_cli.training.device_data import DeviceBatches
     from damgan_cli.training.schedule import Budget
-
-_EXAMPLES = 192  # images whose features say what int8 is to reach
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -186,11 +183,6 @@ class Trainer:
         optimizer.step()
         values = {f"loss_{term}": value.detach() for term, (_, value) in terms.items()}
         return {**values, f"gradient_{name}": norm.detach()}
-
-    def examples(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Some images and masks, in batches; they are those that come next."""
-        for later in range(-(-_EXAMPLES // self.config.batch_size)):
-            yield self.batches.tensors(self.step + later, self.device)
 
     def state(self) -> dict[str, Any]:
         """Everything a checkpoint needs for the training to go on to the same bits."""

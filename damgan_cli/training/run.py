@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.errors import TrainingError
-from damgan_cli.model.int8 import prepared
 from damgan_cli.photos.write import write_png
 from damgan_cli.training.card import model_card
 from damgan_cli.training.checkpoint import save_checkpoint
@@ -96,16 +95,14 @@ def run(
     change = gained(ticks[0], scores) if ticks and not ticks[0]["images"] else None
     if change:
         say(change)
-    generator, zeros = prepared(trainer.ema, trainer.examples(), light=trainer.config.light_share > 0)
     info = {
         **info,
         "training": trainer.config.to_dict(),
         "images_seen": trainer.images,
         "hours": round(trainer.seconds / 3600, 2),
         "validation": scores,
-        "int8": zeros,
     }
-    save_weights(out / WEIGHTS, generator, info, model_card(info))
+    save_weights(out / WEIGHTS, trainer.ema, info, model_card(info))
     return True
 
 

@@ -68,7 +68,6 @@ def read_weights(found: Found) -> Weights:
     from safetensors.torch import load
 
     from damgan_cli.model import Generator, GeneratorConfig
-    from damgan_cli.model.int8 import check_zeros
 
     info = read_config(found.folder, found.name)
     data = read_file(found.folder / TENSOR_FILE, found.name, largest_tensor_file(info))
@@ -78,11 +77,7 @@ def read_weights(found: Found) -> Weights:
         with torch.device("meta"):  # no memory and no random numbers for what the file's tensors replace
             generator = Generator(GeneratorConfig.from_dict(info["generator"]))
         generator.load_state_dict(tensors, strict=True, assign=True)  # every name and shape must match
-        if "int8" in info:
-            # before steps were each image's own there was one beside the zero point
-            zeros = info["int8"].items()
-            info["int8"] = {name: zero[1] if isinstance(zero, list) else zero for name, zero in zeros}
-            check_zeros(generator, info["int8"])
+        info.pop("int8", None)  # zero points, which int8 needed before it found ranges by itself
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as problem:
         lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
         raise WeightsError(

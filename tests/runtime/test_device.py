@@ -59,11 +59,9 @@ def test_number_types(monkeypatch):
 
 def test_int8_is_refused_where_it_cannot_be_had(monkeypatch):
     monkeypatch.setattr(device, "is_exact", lambda: True)
-    assert choose_dtype("int8", CPU, int8=True) is torch.int8
-    with pytest.raises(DeviceError, match="no zero points for int8"):
-        choose_dtype("int8", CPU)
+    assert choose_dtype("int8", CPU) is torch.int8
     with pytest.raises(DeviceError, match="int8 is for CPUs, not for cuda:0"):
-        choose_dtype("int8", torch.device("cuda", 0), int8=True)
+        choose_dtype("int8", torch.device("cuda", 0))
     monkeypatch.setattr(device, "is_exact", lambda: False)
     with pytest.raises(DeviceError, match="no exact int8 convolutions"):
-        choose_dtype("int8", CPU, int8=True)
+        choose_dtype("int8", CPU)

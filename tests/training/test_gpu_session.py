@@ -108,7 +108,6 @@ def test_photos_arrive_while_it_trains_and_what_is_taken_home_goes_on(session, t
     trained = load_weights(home / "weights")
     assert trained.info["training"]["refined_share"] == 0.5
     assert trained.info["images_seen"] == after["images"]
-    assert trained.info["int8"]
     assert trained.generator.config == start_of_it.config
     learned = trained.generator.state_dict()
     assert any(not torch.equal(value, learned[name]) for name, value in start_of_it.state_dict().items())

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch._dynamo import lookup_backend
 
-from damgan_cli.model.int8 import prepared
 from damgan_cli.perceptual import Lpips
 from damgan_cli.training.config import PRESETS
 from damgan_cli.weights.find import load_weights
@@ -213,20 +212,6 @@ def test_further_losses_take_part(damgan, photos, tmp_path, changes):
     )
     network = "D" if "r1_gamma" in changes else "G"
     assert any(not torch.equal(a, changed[network][name]) for name, a in without[network].items())
-
-
-@pytest.mark.parametrize("share", [0, 0.5])
-def test_weights_that_fill_light_are_prepared_for_int8_so(damgan, photos, tmp_path, monkeypatch, share):
-    told = []
-
-    def watched(generator, examples, *, light):
-        told.append(light)
-        return prepared(generator, examples, light=light)
-
-    monkeypatch.setattr("damgan_cli.training.run.prepared", watched)
-    settings_ = settings(batch_size=4, light_share=share)
-    assert damgan("train", photos, "-o", tmp_path / "run", "--images", 4, *settings_, "-q").code == 0
-    assert told == [share > 0]
 
 
 def test_alexnet_looks_at_each_picture_of_a_step_once(damgan, photos, tmp_path, monkeypatch):
