@@ -83,7 +83,7 @@ def bench(
     runs = [(choose_device(place), kind) for place in device or ["auto"] for kind in dtype or ["auto"]]
     for place, kind in runs:
         if kind != "auto":
-            choose_dtype(kind, place, int8=True)  # what is unknown is better known now
+            choose_dtype(kind, place)  # what is unknown is better known now
     document: dict[str, Any] = {
         "version": 1,
         "command": "bench",

@@ -202,7 +202,7 @@ class DAMStage(nn.Module):
             return layer(T, S)
         # what finer levels look at counts too
         cells = cells_near(mask, margin + LOOKS * (2**level - 1), CELL * 2**level)
-        return computed_near(layer, T, S, cells, CALLS[torch.get_num_threads() == 1][level])
+        return computed_near(layer, T, S, cells, CALLS[level])
 
 
 class Generator(nn.Module):

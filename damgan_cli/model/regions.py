@@ -28,9 +28,8 @@ LOOKS = 3
 """How far (px) a decoding layer looks: three convolutions of 3x3."""
 CELL = 8
 """Side (px of a feature) of what rectangles are made of."""
-CALLS = {True: (32, 10, 3), False: (180, 70, 26)}
-"""What a rectangle costs besides its area, at full, 1/2 and 1/4 resolution: as much as so many cells, on one
-thread and on two, which wait for each other."""
+CALLS = 160, 80, 24
+"""What a rectangle costs besides its area, at full, 1/2 and 1/4 resolution: as much as so many cells."""
 _AROUND = 4
 """px around a rectangle that are computed too, and not used: at least `LOOKS`, and even."""
 
