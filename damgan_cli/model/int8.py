@@ -26,9 +26,9 @@ from damgan_cli.model.winograd import Conv3x3
 if TYPE_CHECKING:
     from damgan_cli.model.generator import Generator
 
-_PARTS = ("middle", "decode3", "decode2")
-"""Of the DAM stage, those whose 3x3 convolutions are for int8. Where there are fewer channels finding their
-ranges takes as long as is saved, and the encoder bears rounding least (docs/performance.md)."""
+_PARTS = ("middle", "encode2.block", "decode3", "decode2")
+"""Of the DAM stage, those whose 3x3 convolutions are for int8: at 1/8 and 1/4 of the size. Above, where there
+are fewer channels, finding their ranges takes about as long as is saved (docs/performance.md)."""
 _LEVELS = 255
 """Of a feature, besides the lowest."""
 _LARGEST = 127
