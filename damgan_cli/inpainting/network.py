@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from damgan_cli.errors import DeviceError, WeightsError
 from damgan_cli.inpainting.plan import LARGEST, NATIVE
 from damgan_cli.inpainting.windows import SEEN, SEEN_OF_GIVEN
+from damgan_cli.model.conv import with_convolutions_in
 from damgan_cli.model.int8 import in_int8
 from damgan_cli.runtime import speed
 from damgan_cli.runtime.device import choose_device, choose_dtype
@@ -52,9 +52,7 @@ class Network:
             generator, self._base = in_int8(self.weights.generator), speed.fastest(training=False, int8=False)
         else:
             generator = copy.deepcopy(self.weights.generator)  # which may be used again as it is
-        for conv in generator.modules():
-            if isinstance(conv, nn.Conv2d):
-                conv.to(self._base)  # as autocast would with every batch
+        generator = with_convolutions_in(generator, self._base)
         self.generator = generator.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def run(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import platform
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAK = 0.2
+Module = TypeVar("Module", bound=nn.Module)
 _X86 = "x86_64", "amd64"
 """Elsewhere what follows may be left to slow general code."""
 
@@ -69,6 +70,14 @@ def convolve(
         result = ops._convolution_pointwise(*given, *activation)  # noqa: SLF001
         result = result if onto is None else result.add_(onto)
     return result
+
+
+def with_convolutions_in(model: Module, dtype: torch.dtype) -> Module:
+    """``model``, the weights of its convolutions in what autocast would convert them to in each pass."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(dtype)
+    return model
 
 
 def followed(x: Tensor, *, leaks: bool, onto: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ number of threads and version of torch.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import math
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from damgan_cli.model import Generator, GeneratorConfig
+from damgan_cli.model.conv import with_convolutions_in
 from damgan_cli.model.int8 import in_int8, is_exact
 from damgan_cli.runtime.atomic import replacing
 
@@ -127,18 +129,24 @@ def _passes(*, training: bool) -> Callable[[torch.dtype], None]:
         generator = Generator(_LIKE).requires_grad_(training)
         image = torch.rand(1, 3, _SIDE, _SIDE).mul(2).sub(1).to(memory_format=torch.channels_last)
         mask = (torch.rand(1, 1, _SIDE, _SIDE) < 0.25).float()
-    generator = rounded = generator.to(memory_format=torch.channels_last)
-    if not training and is_exact():
-        rounded = in_int8(generator)
+    generator = generator.to(memory_format=torch.channels_last)
+
+    @lru_cache
+    def ready(dtype: torch.dtype, base: torch.dtype) -> Generator:
+        if training:
+            return generator
+        own = in_int8(generator) if dtype == torch.int8 else copy.deepcopy(generator)
+        return with_convolutions_in(own, base)
 
     took: dict[torch.dtype, float] = {}
 
     def run(dtype: torch.dtype) -> None:
         base = min(took, key=lambda type_: took[type_]) if dtype == torch.int8 else dtype
+        model = ready(dtype, base)
         begun = time.perf_counter()
         low = base == torch.bfloat16
         with torch.inference_mode(not training), torch.autocast("cpu", torch.bfloat16, enabled=low):
-            output = (rounded if dtype == torch.int8 else generator)(image, mask)
+            output = model(image, mask)
             if training:
                 torch.autograd.grad(
                     output.coarse.mean() + output.result.mean(), [*generator.parameters()], allow_unused=True

@@ -209,7 +209,7 @@ def test_the_rest_is_in_what_is_faster_of_the_others(always, tiny_weights, monke
 
 
 @needs_int8
-def test_the_default_weights_fill_in_int8_as_in_float32():
+def test_the_default_weights_fill_in_int8_as_in_float32(always):
     photos, holes = [photo(200, 200)], [hole_with((200, 200), (60, 130, 70, 120))]
     fills = {
         dtype: Inpainter(device="cpu", dtype=dtype).fill_batch(photos, holes)[0].rgb[holes[0]].astype(int)
