@@ -229,6 +229,11 @@ def test_files_of_the_first_version_load(tmp_path):
     assert load_weights(tmp_path / "old").info == config
 
 
+def test_what_int8_needed_before_is_left_behind(tmp_path):
+    save_weights(tmp_path / "old", Generator(SMALL), {"int8": {"dam_stage.middle.0.conv1": 100}}, "# old\n")
+    assert "int8" not in load_weights(tmp_path / "old").info
+
+
 @pytest.mark.parametrize(
     "config", [GeneratorConfig(), SMALL, GeneratorConfig((3, 5, 7), (), (2, 9, 4, 6), (1, 2))]
 )
