@@ -80,7 +80,8 @@ class Int8Conv(Conv3x3):
 
         steps = (self._reach * step.view(C)).amax(1).div(_LARGEST).clamp_min(_TINY)  # (C',)
         weight = (self._weight * (step.view(C) / steps[:, None])[..., None, None]).round_()
-        bias = self._bias - steps * (weight.sum((2, 3)) @ zero.view(C))
+        # not as a product of matrices, which autocast would round
+        bias = self._bias - steps * (weight.sum((2, 3)) * zero.view(C)).sum(1)
         where = [1, 1], [0, 0], [reach, reach], 1
         ops: Any = torch.ops.onednn
         packed = ops.qconv_prepack(weight.to(torch.int8), steps, 1.0, 0, *where, None)

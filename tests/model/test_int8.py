@@ -107,10 +107,15 @@ def test_it_gives_the_number_type_it_gets(always, count):
 
 @needs_int8
 def test_weights_are_rounded_once_whatever_they_are_cast_to(always):
+    """Nor does autocast round anything."""
+    torch.manual_seed(0)
     conv = Conv3x3(20, 12)
     x = (torch.rand(1, 20, 16, 16) * 4 - 1.5).bfloat16()
     with torch.inference_mode():
-        assert torch.equal(Int8Conv(conv).to(torch.bfloat16)(x), Int8Conv(conv)(x))
+        wanted = Int8Conv(conv)(x)
+        assert torch.equal(Int8Conv(conv).to(torch.bfloat16)(x), wanted)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(Int8Conv(conv)(x), wanted)
 
 
 @needs_int8
