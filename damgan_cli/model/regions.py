@@ -1,8 +1,8 @@
 """Where a decoder has to compute, if its result is wanted in holes alone: rectangles around these.
 
 A convolution looks one pixel far, so what a layer gives in a rectangle does not depend on what is further
-away than its convolutions look together: fills stay the same, and the rest of the picture costs nothing (our
-choice, for inference on a CPU; docs/performance.md).
+away than its convolutions look together: fills stay the same, but for the rounding of int8, and the rest of
+the picture costs nothing (our choice, for inference on a CPU; docs/performance.md).
 """
 
 from __future__ import annotations
