@@ -38,7 +38,7 @@ class Watch:
     def __init__(self, generator, batches):
         self.batches, self.shown = batches, 0
         self.device = choose_device("auto")
-        self.dtype = choose_dtype("auto", self.device)
+        self.dtype = choose_dtype("auto", self.device, training=True)
         self.generator = generator.to(self.device).eval().requires_grad_(requires_grad=False)
         self.hidden, self.both = {}, {}
         for name, block in deepest_blocks(generator).items():
