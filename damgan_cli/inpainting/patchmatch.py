@@ -245,6 +245,8 @@ def rows_of(values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
 
 def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.random.Generator) -> Numbers:
     """The known patch most like each place, and near it, among some thousands."""
+    import torch  # here, as `damgan paint` asks plan.py for its options before it loads torch
+
     if len(sources) > _SOURCES:
         sources = sources[np.sort(random.choice(len(sources), _SOURCES, replace=False))]
     near = np.float32(_NEAR * np.sqrt(3 * len(_SAMPLES)) / max(octave.hole.shape))
@@ -257,9 +259,10 @@ def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.rando
         )
         for some in (sources, places)
     )
-    # |key - wanted|² less |wanted|², as one product
+    # |key - wanted|² less |wanted|², as one product; numpy's would take, from each worker, threads of its own
     keys = np.hstack([-2 * keys, np.square(keys).sum(1, keepdims=True)]).T
     wanted = np.hstack([wanted, np.ones((len(wanted), 1), np.float32)])
-    best = [(wanted[start : start + _BATCH] @ keys).argmin(1) for start in range(0, len(wanted), _BATCH)]
+    products = (some @ torch.from_numpy(keys) for some in torch.from_numpy(wanted).split(_BATCH))
+    best = [product.numpy().argmin(1) for product in products]
     nearest: Numbers = sources[np.concatenate(best)]
     return nearest

@@ -166,6 +166,8 @@ def _chosen(
 
 def _repeats(octave: Octave, random: np.random.Generator) -> NDArray[np.intp]:
     """(N, 2): the shifts (rows, columns) from some known patches to the ones most like them, not near."""
+    import torch  # here, and its product, for the same reasons as in patchmatch.py
+
     sources = np.flatnonzero(octave.usable)
     queries = random.choice(sources, min(_QUERIES, len(sources)), replace=False)
     if len(sources) > _SOURCES:
@@ -177,10 +179,10 @@ def _repeats(octave: Octave, random: np.random.Generator) -> NDArray[np.intp]:
     down, across = np.nonzero(disk)
     beside = (down - _FAR) * octave.row + across - _FAR
     norms, keys = np.square(keys).sum(1), -2 * keys.T
-    found = []
+    factor, found = torch.from_numpy(keys), []
     for start in range(0, len(queries), _BATCH):
         some = queries[start : start + _BATCH]
-        distance = wanted[start : start + _BATCH] @ keys + norms
+        distance = (torch.from_numpy(wanted[start : start + _BATCH]) @ factor).numpy() + norms
         near = rows_of(number, some[:, None] + beside)
         who, at = np.nonzero(near >= 0)
         distance[who, near[who, at]] = np.inf

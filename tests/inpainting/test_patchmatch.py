@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -69,3 +73,33 @@ def test_where_no_patch_is_known_there_is_no_field():
     hole[:5] = False  # patches are larger
     octave = Octave(np.zeros((20, 20, 3), np.float32), hole, hole)
     assert Field.found(octave, 1, None, np.random.default_rng(0)) is None
+
+
+def test_looking_takes_no_threads_but_the_workers_own():
+    """Those of numpy's products would wait for cores on which other workers are busy."""
+    code = """
+import time
+import numpy as np
+import torch
+from damgan_cli.inpainting import patchmatch, shifts
+
+torch.set_num_threads(1)
+random = np.random.default_rng(0)
+hole = np.zeros((150, 150), bool)
+hole[20:90, 20:90] = True
+octave = patchmatch.Octave(random.uniform(-1, 1, (*hole.shape, 3)).astype(np.float32), hole, hole)
+sources, (places, _) = np.flatnonzero(octave.usable), octave.targets()
+for look in (
+    lambda: patchmatch._nearest(octave, places, sources, random),
+    lambda: shifts._repeats(octave, random),
+):
+    look()
+    own, all_of_them = time.thread_time(), time.process_time()
+    for _ in range(5):
+        look()
+    print((time.thread_time() - own) / (time.process_time() - all_of_them))
+"""
+    many = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", code], env=many, capture_output=True, check=True, text=True)
+    assert all(float(own) > 0.95 for own in done.stdout.split())
+    assert len(done.stdout.split()) == 2
