@@ -262,7 +262,8 @@ def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.rando
     # |key - wanted|² less |wanted|², as one product; numpy's would take, from each worker, threads of its own
     keys = np.hstack([-2 * keys, np.square(keys).sum(1, keepdims=True)]).T
     wanted = np.hstack([wanted, np.ones((len(wanted), 1), np.float32)])
-    products = (some @ torch.from_numpy(keys) for some in torch.from_numpy(wanted).split(_BATCH))
+    starts, factor = range(0, len(wanted), _BATCH), torch.from_numpy(keys)
+    products = (torch.from_numpy(wanted[start : start + _BATCH]) @ factor for start in starts)
     best = [product.numpy().argmin(1) for product in products]
     nearest: Numbers = sources[np.concatenate(best)]
     return nearest
