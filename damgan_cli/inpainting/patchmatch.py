@@ -243,10 +243,18 @@ def rows_of(values: NDArray[Any], numbers: Numbers) -> NDArray[Any]:
     return values.take(numbers, axis=0, mode="clip")
 
 
-def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.random.Generator) -> Numbers:
-    """The known patch most like each place, and near it, among some thousands."""
+def multiplied(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``first @ second`` by torch, on a worker's own threads.
+
+    numpy's product has others, which take cores from the other workers and wait at full speed.
+    """
     import torch  # here, as `damgan paint` asks plan.py for its options before it loads torch
 
+    return cast("NDArray[np.float32]", (torch.from_numpy(first) @ torch.from_numpy(second)).numpy())
+
+
+def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.random.Generator) -> Numbers:
+    """The known patch most like each place, and near it, among some thousands."""
     if len(sources) > _SOURCES:
         sources = sources[np.sort(random.choice(len(sources), _SOURCES, replace=False))]
     near = np.float32(_NEAR * np.sqrt(3 * len(_SAMPLES)) / max(octave.hole.shape))
@@ -259,11 +267,10 @@ def _nearest(octave: Octave, places: Numbers, sources: Numbers, random: np.rando
         )
         for some in (sources, places)
     )
-    # |key - wanted|² less |wanted|², as one product; numpy's would take, from each worker, threads of its own
+    # |key - wanted|² less |wanted|², as one product
     keys = np.hstack([-2 * keys, np.square(keys).sum(1, keepdims=True)]).T
     wanted = np.hstack([wanted, np.ones((len(wanted), 1), np.float32)])
-    starts, factor = range(0, len(wanted), _BATCH), torch.from_numpy(keys)
-    products = (torch.from_numpy(wanted[start : start + _BATCH]) @ factor for start in starts)
-    best = [product.numpy().argmin(1) for product in products]
+    starts = range(0, len(wanted), _BATCH)
+    best = [multiplied(wanted[start : start + _BATCH], keys).argmin(1) for start in starts]
     nearest: Numbers = sources[np.concatenate(best)]
     return nearest

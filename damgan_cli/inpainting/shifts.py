@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import cv2
 import numpy as np
 
-from damgan_cli.inpainting.patchmatch import rows_of
+from damgan_cli.inpainting.patchmatch import multiplied, rows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,8 +166,6 @@ def _chosen(
 
 def _repeats(octave: Octave, random: np.random.Generator) -> NDArray[np.intp]:
     """(N, 2): the shifts (rows, columns) from some known patches to the ones most like them, not near."""
-    import torch  # here, and its product, for the same reasons as in patchmatch.py
-
     sources = np.flatnonzero(octave.usable)
     queries = random.choice(sources, min(_QUERIES, len(sources)), replace=False)
     if len(sources) > _SOURCES:
@@ -179,10 +177,10 @@ def _repeats(octave: Octave, random: np.random.Generator) -> NDArray[np.intp]:
     down, across = np.nonzero(disk)
     beside = (down - _FAR) * octave.row + across - _FAR
     norms, keys = np.square(keys).sum(1), -2 * keys.T
-    factor, found = torch.from_numpy(keys), []
+    found = []
     for start in range(0, len(queries), _BATCH):
         some = queries[start : start + _BATCH]
-        distance = (torch.from_numpy(wanted[start : start + _BATCH]) @ factor).numpy() + norms
+        distance = multiplied(wanted[start : start + _BATCH], keys) + norms
         near = rows_of(number, some[:, None] + beside)
         who, at = np.nonzero(near >= 0)
         distance[who, near[who, at]] = np.inf
