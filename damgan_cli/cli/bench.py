@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,6 +39,14 @@ def bench(
     seconds: Annotated[
         float, typer.Option(metavar="N", min=0, help="How long each figure is measured, about.")
     ] = 10.0,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Your own photos, reduced to each size and cut to squares.",
+            show_default="noise",
+        ),
+    ] = None,
     bare: Annotated[bool, typer.Option("--bare", help="Only the generator, no folders of photos.")] = False,
     to: Annotated[
         str, typer.Option("--to", metavar="png|jpg", help="What folders of results are written as.")
@@ -49,14 +58,16 @@ def bench(
 ) -> None:
     """Measure images/s: the generator alone, a folder of JPEGs, and what limits it.
 
-    Photos of noise with irregular holes of 20-30 %. On a CPU it also measures anew which
-    number type is faster, for --dtype auto of every command.
+    Photos of noise, or your own, with irregular holes of 20-30 %. On a CPU it
+    also measures anew which number type is faster, for --dtype auto everywhere.
 
     [bold]Examples[/]
 
       damgan bench
 
       damgan bench --size 128 --size 512 --dtype float32 --dtype bfloat16 --bare
+
+      damgan bench --photos holiday/ --size 2048
 
       damgan bench --layers --json
     """
@@ -70,7 +81,7 @@ def bench(
     with quick_imports():
         import torch
 
-        from damgan_cli.inpainting.bench import HOLE_SHARE, Bench, limit
+        from damgan_cli.inpainting.bench import HOLE_SHARE, Bench, limit, squares
         from damgan_cli.inpainting.bench import layers as cost_of_layers
         from damgan_cli.inpainting.inpainter import Inpainter
         from damgan_cli.runtime import speed
@@ -80,6 +91,7 @@ def bench(
         if not as_json:
             typer.echo(text)
 
+    given = {} if photos is None else {side: squares(photos, side) for side in size or SIZES}
     runs = [(choose_device(place), kind) for place in device or ["auto"] for kind in dtype or ["auto"]]
     for place, kind in runs:
         if kind != "auto":
@@ -91,6 +103,7 @@ def bench(
         "torch": torch.__version__,
     }
     document |= {"cpu": speed.machine().split(" / flags")[0], "threads": torch.get_num_threads()}
+    document |= {"photos": None if photos is None else str(photos)}
     document |= {"hole_ratio": HOLE_SHARE, "output": to, "number_types": {}, "rows": [], "layers": []}
     if any(place.type == "cpu" for place, _ in runs):
         for use in ("inference", "training"):
@@ -105,7 +118,7 @@ def bench(
         say(f"{inpainter.weights.name} on {name}, {about['dtype']}, batches of {inpainter.batch_size}")
         say("  size    bare/s  folder/s  ratio  limited by")
         for side in size or SIZES:
-            case = Bench(inpainter, side, seconds, f".{to}")
+            case = Bench(inpainter, side, seconds, f".{to}", given.get(side))
             row: dict[str, Any] = {**about, "size": side, "bare": case.bare()}
             text = f"{side:6d} {row['bare']:9.2f}"
             if not bare:

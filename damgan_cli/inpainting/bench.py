@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from damgan_cli.errors import ImageFileError
 from damgan_cli.inpainting.folder import PIXELS_PER_WORKER, Options, fill_photos, parallelism
 from damgan_cli.inpainting.job import Job
 from damgan_cli.masks.generate import make_mask, mask_rng
+from damgan_cli.photos.files import list_images
+from damgan_cli.photos.read import displayed_size, read_rgb
 from damgan_cli.photos.write import write_png
 
 if TYPE_CHECKING:
@@ -33,21 +36,57 @@ if TYPE_CHECKING:
     _Batch = tuple[Tensor, Tensor, float | None, Tensor | None, bool, bool]  # what `generate` is asked for
 
 HOLE_SHARE = (0.2, 0.3)
-_KINDS = 16  # different photos and masks at most; a folder repeats them
-_PIXELS = 1 << 25  # of them, as all are in memory
+
+
+def squares(folder: Path, side: int) -> list[NDArray[np.uint8]]:
+    """The middle of photos below ``folder``, reduced to (side, side, 3), of the first large enough.
+
+    Raises ImageFileError where none is, one cannot be read, or ``folder`` is none.
+    """
+    large = (path for path in list_images(folder) if min(displayed_size(path)) >= side)
+    found: list[NDArray[np.uint8]] = []
+    for path in itertools.islice(large, _kinds(side)):
+        photo = read_rgb(path)
+        height, width = photo.shape[:2]
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        middle = photo[top : top + short, left : left + short]
+        small = cv2.resize(middle, (side, side), interpolation=cv2.INTER_AREA)
+        found.append(small.astype(np.uint8, copy=False))
+    if not found:
+        raise ImageFileError(
+            f"No photo below {folder} has {side} px in both directions.",
+            "Give larger photos, or a smaller --size.",
+        )
+    return found
+
+
+def _kinds(side: int) -> int:
+    """How many photos and masks a folder has, which it repeats: all are in memory."""
+    return max(1, min(16, (1 << 25) // side**2))
 
 
 class Bench:
     """Photos of ``side`` px with irregular holes of 20-30 %, and ``inpainter`` at work on them.
 
     ``seconds`` is how long each figure is measured, about; all figures are images/s. ``output`` is the
-    extension of what a folder run writes.
+    extension of what a folder run writes. ``photos`` are (side, side, 3), RGB, see `squares`; noise without.
     """
 
-    def __init__(self, inpainter: Inpainter, side: int, seconds: float, output: str = ".png") -> None:
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        side: int,
+        seconds: float,
+        output: str = ".png",
+        photos: list[NDArray[np.uint8]] | None = None,
+    ) -> None:
         self.inpainter, self.side, self.seconds, self.output = inpainter, side, seconds, output
-        kinds = max(1, min(_KINDS, _PIXELS // side**2))
-        self.photos, self.holes = zip(*(_example(side, number) for number in range(kinds)), strict=True)
+        self.photos = photos or [_noise(side, number) for number in range(_kinds(side))]
+        self.holes = [
+            make_mask("irregular", side, side, mask_rng(0, number), hole_share=HOLE_SHARE) > 0
+            for number in range(len(self.photos))
+        ]
 
     def bare(self) -> float:
         """The generator alone, with the batches in which a folder run asks for it, one on each core."""
@@ -100,7 +139,8 @@ class Bench:
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             for number, (photo, hole) in enumerate(zip(self.photos, self.holes, strict=True)):
-                cv2.imwrite(str(root / f"{number}.jpg"), photo, [cv2.IMWRITE_JPEG_QUALITY, 90])
+                bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
+                cv2.imwrite(str(root / f"{number}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])
                 write_png(root / f"{number}.png", hole)
             jobs: list[Job] = []
             for number in range(count):
@@ -201,15 +241,14 @@ def _replaced(inpainter: Inpainter, generate: Callable[..., Tensor]) -> Iterator
         del inpainter.generate  # what is its class's shows again
 
 
-def _example(side: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """A photo that compresses like one (noise of all scales), and its hole."""
+def _noise(side: int, number: int) -> NDArray[np.uint8]:
+    """What compresses like a photo: noise of all scales, (side, side, 3)."""
     rng = np.random.default_rng(number)
     photo = np.full((side, side, 3), 128, np.float32)
     for octave in range(2, side.bit_length()):
         cells = rng.normal(size=(2**octave, 2**octave, 3)).astype(np.float32)
         photo += 60 / 2 ** (octave / 2) * cv2.resize(cells, (side, side), interpolation=cv2.INTER_CUBIC)
-    hole = make_mask("irregular", side, side, mask_rng(0, number), hole_share=HOLE_SHARE) > 0
-    return np.clip(photo, 0, 255).astype(np.uint8), hole
+    return np.clip(photo, 0, 255).astype(np.uint8)
 
 
 def _wait(device: torch.device) -> None:

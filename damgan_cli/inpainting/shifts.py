@@ -247,10 +247,11 @@ def _seams(grid: _Grid, shifts: NDArray[np.intp], octave: Octave, axis: int) -> 
             unseen = ~seen.repeat(count, axis=0)
             first[unseen] = second[unseen] = 0
         first, second = (side.reshape(len(seen), count, -1) for side in (first, second))
-        product = first @ second.swapaxes(1, 2)
-        square = np.square(first).sum(2)[:, :, None] + np.square(second).sum(2)[:, None]
-        values = 3 * np.maximum(seen.sum(1), 1)[:, None, None].astype(np.float32) * np.float32(_LEVEL)
-        differ = np.clip((square - 2 * product) / values, 0, _WORST_SEAM)
+        differ = multiplied(first, -2 * second.swapaxes(1, 2))
+        differ += np.square(first).sum(2)[:, :, None]
+        differ += np.square(second).sum(2)[:, None]
+        differ /= 3 * np.maximum(seen.sum(1), 1)[:, None, None].astype(np.float32) * np.float32(_LEVEL)
+        np.clip(differ, 0, _WORST_SEAM, out=differ)
         differ += _CHANGE * (one[number, some][:, :, None] != two[number, some][:, None])
         cost[number, some] = differ
     return cost

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,6 +14,7 @@ from damgan_cli import Inpainter
 from damgan_cli.inpainting import bench
 from damgan_cli.inpainting.bench import limit
 from damgan_cli.model.generator import ToImage
+from damgan_cli.photos.read import read_rgb
 from damgan_cli.runtime import speed
 from tests.inpainting.tiny import save_tiny_weights
 
@@ -89,3 +91,31 @@ def test_what_is_unknown_is_said_before_anything_is_measured(damgan, tiny):
 def test_the_limit_is_the_slower_part():
     assert limit(bare=10, all_else=90) == "the generator (90% of the work)"
     assert limit(bare=90, all_else=10).startswith("reading, reducing, enlarging and writing photos (90%")
+
+
+def test_photos_of_ones_own(damgan, tiny, tmp_path, monkeypatch):
+    photos = tmp_path / "photos"
+    for name, size, value in (("small", (90, 60), 10), ("wide", (200, 100), 20), ("tall", (80, 300), 30)):
+        photos.mkdir(exist_ok=True)
+        Image.new("RGB", size, (value, 0, 0)).save(photos / f"{name}.png")
+    filled = []
+    real = bench.fill_photos
+
+    def fill_photos(jobs, *given):
+        filled.extend(read_rgb(job.photo) for job in jobs)
+        yield from real(jobs, *given)
+
+    monkeypatch.setattr(bench, "fill_photos", fill_photos)
+    ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--photos", photos, "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["photos"] == str(photos)
+    assert {photo.shape for photo in filled} == {(64, 64, 3)}
+    assert {round(photo[..., 0].mean(), -1) for photo in filled} == {20, 30}  # red; not the small one
+
+
+def test_photos_that_are_all_too_small_are_told_before_anything_is_measured(damgan, tiny, tmp_path):
+    Image.new("RGB", (200, 100)).save(tmp_path / "photo.png")
+    ran = damgan("bench", "--weights", tiny, *FAST, "--size", 64, "--size", 128, "--photos", tmp_path)
+    assert ran.code == 2
+    assert f"No photo below {tmp_path} has 128 px in both directions" in ran.err
+    assert not ran.out
