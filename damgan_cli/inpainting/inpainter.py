@@ -19,6 +19,7 @@ from damgan_cli.inpainting.network import Network
 from damgan_cli.inpainting.plan import (
     BLUR,
     FITS,
+    LARGE,
     LARGEST,
     NATIVE,
     NO_LIMIT,
@@ -110,8 +111,12 @@ class Inpainter(Network):
 
     @property
     def reach(self) -> Reach:
-        """How deep (px) a hole may be before it is reduced."""
+        """How deep (px) a hole may be before it is reduced, in a photo that is not `LARGE`."""
         return NO_LIMIT if self.fit == "native" else reach_of(self._trained)
+
+    def _copies_all_detail(self, photo: NDArray[np.uint8]) -> bool:
+        """Whether nothing that is finer than a reduced window's pixels comes from the model in ``photo``."""
+        return self.copying is not None and photo.shape[0] * photo.shape[1] > LARGE
 
     @property
     def copying(self) -> Copying | None:
@@ -201,9 +206,10 @@ class Inpainter(Network):
                 warnings.warn(
                     "the mask covers the whole photo: the fill is invented", MaskWarning, stacklevel=2
                 )
-            for window in plan(image, hole, reach=self.reach):
+            reach = self.reach.at_most(REFINED) if self._copies_all_detail(image) else self.reach
+            for window in plan(image, hole, reach=reach):
                 waiting.append((window, fill))
-                pixels += self._pixels(window)
+                pixels += self._pixels(window, image)
                 if pixels > _WINDOW_PIXELS:
                     self._fill(waiting, progress)
                     waiting, pixels = [], 0
@@ -231,7 +237,7 @@ class Inpainter(Network):
             if self._is_lone_object(window):
                 (other,) = self.run([window.mirrored], None)
                 fills[number] = np.float32(0.5) * (fills[number] + other[:, ::-1])
-            while self._has_octave(window):
+            while self._has_octave(window, photo.rgb):
                 window = window.finer(fills[number], photo.rgb, OCTAVE_BLUR)  # noqa: PLW2901
                 (fills[number],) = self.run([window], None)
             windows[number] = window, photo
@@ -260,9 +266,9 @@ class Inpainter(Network):
                             window.paste(ready, photo.rgb, photo.fakeness)
                         progress.add(window)
 
-    def _pixels(self, window: Window) -> int:
+    def _pixels(self, window: Window, photo: NDArray[np.uint8]) -> int:
         """At most, also of its octaves."""
-        return min(window.unknown.size, LARGEST**2) if self._has_octave(window) else window.hole.size
+        return min(window.unknown.size, LARGEST**2) if self._has_octave(window, photo) else window.hole.size
 
     def _is_object(self, window: Window) -> bool:
         """Whether it is reduced as an object's outline."""
@@ -277,12 +283,13 @@ class Inpainter(Network):
         """
         return self._is_object(window) and window.alone
 
-    def _has_octave(self, window: Window) -> bool:
+    def _has_octave(self, window: Window, photo: NDArray[np.uint8]) -> bool:
         """Whether the DAM stage refines its fill at twice the size: if it is reduced, but not for an object.
 
-        There known patches continue the surroundings better (docs/experiments.md, section 16).
+        There, and in large photos, known patches continue the surroundings better (docs/experiments.md,
+        sections 16 and 28).
         """
-        if not self.refines or window.scale == 1 or self._is_object(window):
+        if not self.refines or self._copies_all_detail(photo) or window.scale == 1 or self._is_object(window):
             return False
         larger = window.scale / -(-window.scale // 2)
         return window.hole.size * larger**2 <= LARGEST**2

@@ -44,6 +44,9 @@ REFINED = 48
 shallower holes it gains nothing, and it takes a fifth of the time (docs/experiments.md, section 12)."""
 BLUR = 3.0
 """σ (px) by which that fill is blurred: less gives sharper and more daring fills."""
+LARGE = LARGEST**2
+"""In photos of more pixels than this, holes deeper than `REFINED` are reduced until they are not, and finer
+detail is copied: what the DAM stage draws there is meshes and streaks (docs/experiments.md, section 28)."""
 OCTAVE_BLUR = 2.7
 """σ (px) by which a reduced window's fill is blurred, once enlarged, before it is refined (section 16)."""
 _THIN = 6  # depth (px) up to which a stroke that leads to a deep hole is filled for itself
@@ -64,6 +67,10 @@ class Reach(NamedTuple):
     compact: float
     """In the first window if the hole is compact, as of an object: behind it is its surroundings' structure,
     which is to go on, where a model that sees the detail invents another object."""
+
+    def at_most(self, depth: float) -> Reach:
+        """The same, but no deeper."""
+        return Reach(*(min(one, depth) for one in self))
 
     def scales(self, hole: NDArray[np.bool_], depth: NDArray[Any]) -> tuple[int, int]:
         """How many times smaller a first and a second window are, for a hole (h, w) and its depth (px)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,6 +100,35 @@ def test_reduced_windows_are_refined_octave_by_octave(
     monkeypatch.setattr(inpainter.generator, "forward", watched)
     inpainter.fill_batch([photo(320, 1000)], [hole_with((320, 1000), box)])
     assert started == octaves
+
+
+@pytest.mark.parametrize(
+    ("height", "fit", "copied"),
+    [
+        (900, "auto", True),
+        (900, "smooth", False),  # without copies there would be nothing finer
+        (320, "auto", False),  # not large
+    ],
+)
+def test_in_large_photos_deep_holes_are_reduced_until_nothing_is_left_to_refine(
+    tiny_weights, tmp_path, monkeypatch, height, fit, copied
+):
+    info = {"training": {"size": 256, "refined_share": 0.5, "light_share": 0.75}}
+    save_weights(tmp_path / "weights", load_weights(tiny_weights).generator, info, "tiny")
+    inpainter = Inpainter(tmp_path / "weights", device="cpu", dtype="float32", fit=fit)
+    generator = inpainter.generator.forward
+    refined, depths = [], []
+
+    def watched(image, mask, *half, given=None, **how):
+        refined.append(bool(half and half[0]) or given is not None)
+        hole = mask[0, 0].numpy().astype(np.uint8)
+        depths.append(cv2.distanceTransform(hole, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).max())
+        return generator(image, mask, *half, given=given, **how)
+
+    monkeypatch.setattr(inpainter.generator, "forward", watched)
+    inpainter.fill_batch([photo(height, 1000)], [hole_with((height, 1000), (60, 260, 50, 950))])
+    assert any(refined) != copied
+    assert (max(depths) <= 48) == copied
 
 
 @pytest.mark.parametrize("fit", ["auto", "native"])
