@@ -44,7 +44,7 @@ REFINED = 48
 shallower holes it gains nothing, and it takes a fifth of the time (docs/experiments.md, section 12)."""
 BLUR = 3.0
 """σ (px) by which that fill is blurred: less gives sharper and more daring fills."""
-LARGE = LARGEST**2
+LARGE = 600_000
 """In photos of more pixels than this, holes deeper than `REFINED` are reduced until they are not, and finer
 detail is copied: what the DAM stage draws there is meshes and streaks (docs/experiments.md, section 28)."""
 OCTAVE_BLUR = 2.7
